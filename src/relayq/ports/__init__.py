@@ -1,0 +1,46 @@
+"""What the engine asks of the world, as small protocols. Layer 3."""
+
+from relayq.ports.broker import (
+    Broker,
+    BrokerError,
+    BrokerListener,
+    BrokerRefusedError,
+    BrokerStorageError,
+    BrokerUnavailableError,
+    Consumption,
+    OutboxItem,
+    Properties,
+    Publication,
+    QueueRole,
+    TopologyError,
+)
+from relayq.ports.clock import Clock
+from relayq.ports.network import BindError, ConnectError, LocalShortageError, Network
+from relayq.ports.observer import Observer
+from relayq.ports.resolver import DnsAnswer, DnsError, DnsFailureKind, MxRecord, Resolver
+
+__all__ = [
+    "BindError",
+    "Broker",
+    "BrokerError",
+    "BrokerListener",
+    "BrokerRefusedError",
+    "BrokerStorageError",
+    "BrokerUnavailableError",
+    "Clock",
+    "ConnectError",
+    "Consumption",
+    "DnsAnswer",
+    "DnsError",
+    "DnsFailureKind",
+    "LocalShortageError",
+    "MxRecord",
+    "Network",
+    "Observer",
+    "OutboxItem",
+    "Properties",
+    "Publication",
+    "QueueRole",
+    "Resolver",
+    "TopologyError",
+]

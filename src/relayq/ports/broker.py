@@ -1,0 +1,212 @@
+"""What the engine asks of a broker: hand out messages, and replace each by what follows from it.
+
+The central operation is :meth:`Broker.settle`: a consumed message goes away only together with the publications that
+follow from it (spec amqp.md 9). RabbitMQ does that with publisher confirms and an ack afterwards, the embedded broker
+with one transaction; the engine does not see the difference.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+
+class Properties(msgspec.Struct, frozen=True, kw_only=True):
+    """Properties of a consumed message that a republication keeps or needs (spec amqp.md 7).
+
+    Attributes:
+        content_encoding: As received, e.g. ``gzip``; ``None`` when absent.
+        persistent: The message was published to survive a broker restart.
+        priority: 0 to 255; ``None`` when absent.
+        headers: Encoded AMQP field table without its length, broker bookkeeping already removed; empty when none.
+        timestamp: Seconds since the epoch as the producer gave it.
+    """
+
+    content_encoding: str | None = None
+    persistent: bool = True
+    priority: int | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    message_id: str | None = None
+    type: str | None = None
+    app_id: str | None = None
+    timestamp: int | None = None
+    headers: bytes = b""
+
+
+class QueueRole(enum.Enum):
+    """Why something is published: decides what happens when the broker cannot route it (spec amqp.md 8)."""
+
+    OUTBOX = "outbox"
+    """Back towards the outbox, or injected: never given up."""
+    RESULT = "result"
+    """A result, DSN or verbatim copy: reported in the log when its queue cannot be reached."""
+
+
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """One message to publish.
+
+    Attributes:
+        queue: Queue name, used as routing key. For a delayed copy: the queue it finally has to appear in.
+        body: Final octets, before compression.
+        properties: Those of the consumed message, or fresh ones.
+        role: What happens when it cannot be routed.
+        due_at: Not to appear in ``queue`` before this aware UTC instant; ``None`` means at once.
+    """
+
+    queue: str
+    body: bytes
+    properties: Properties
+    role: QueueRole
+    due_at: datetime | None = None
+
+
+class OutboxItem(Protocol):
+    """A consumed message that must be settled or given back.
+
+    Attributes:
+        body: Octets as consumed; compressed if ``properties.content_encoding`` says so.
+        properties: Its properties.
+        redelivered: The broker handed it out before.
+        consumed_at: Monotonic instant of the hand-out (``Clock.monotonic``).
+    """
+
+    @property
+    def body(self) -> bytes:
+        """Octets as consumed."""
+        ...
+
+    @property
+    def properties(self) -> Properties:
+        """Properties as consumed."""
+        ...
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker handed it out before."""
+        ...
+
+    @property
+    def consumed_at(self) -> float:
+        """Monotonic instant of the hand-out."""
+        ...
+
+    @property
+    def is_held(self) -> bool:
+        """False once the broker has taken it back (connection or consumer lost): it will be handed out again.
+
+        An item that is no longer held and was not started is simply dropped. Settling it still publishes.
+        """
+        ...
+
+
+class Consumption(Protocol):
+    """A running consumer."""
+
+    async def cancel(self) -> None:
+        """Stop handing out. Items already handed out stay valid and must still be settled or given back."""
+        ...
+
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Change how many unsettled items may be out at once; items already handed out stay valid."""
+        ...
+
+
+class Broker(Protocol):
+    """A broker connection of one process. All methods belong to one event loop."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """The broker takes no publications now (memory or disk alarm, full disk): start no new deliveries."""
+        ...
+
+    @property
+    def max_publish_bytes(self) -> int:
+        """Largest body it takes now (spec amqp.md 12)."""
+        ...
+
+    async def open(self) -> None:
+        """Connect and prepare queues; keeps trying with backoff while the broker cannot be reached.
+
+        Raises:
+            BrokerRefusedError: Credentials, virtual host or permissions refused everywhere.
+            TopologyError: An existing queue or exchange differs from what is wanted, or a file is not ours.
+            BrokerUnavailableError: Only when constructed with a time limit (one-shot commands).
+        """
+        ...
+
+    async def consume(self, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None]) -> Consumption:
+        """Hand out messages of ``queue`` to ``deliver``, at most ``prefetch`` unsettled ones at a time.
+
+        ``deliver`` is called on the event loop, must not block and must not raise. Survives reconnects.
+        """
+        ...
+
+    def settle(self, item: OutboxItem, publications: Sequence[Publication]) -> Awaitable[None]:
+        """Publish everything, and once all of it is confirmed acknowledge the item.
+
+        The publications are put on their way before this returns; the awaitable completes when all are confirmed and
+        the acknowledgement is on its way too. It keeps trying across reconnects and never fails for a broker reason;
+        it may be cancelled only when the process ends. No publications: acknowledge at once.
+        """
+        ...
+
+    def requeue(self, item: OutboxItem) -> None:
+        """Give an item back that was not started. Only at a graceful stop or when blocked for long."""
+        ...
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        """Publish without a consumed item; returns once all are confirmed."""
+        ...
+
+    async def close(self) -> None:
+        """Flush acknowledgements, stop consuming, close. Idempotent."""
+        ...
+
+
+class BrokerListener(Protocol):
+    """What a broker tells the engine by itself. Called on the event loop; must not block or raise."""
+
+    def flow_changed(self, *, blocked: bool) -> None:
+        """``is_blocked`` changed."""
+        ...
+
+    def items_lost(self) -> None:
+        """Items of a lost connection or consumer are no longer held."""
+        ...
+
+    def unroutable(self, publication: Publication) -> None:
+        """A result could not be delivered to its queue and was given up: it must reach the log at level critical."""
+        ...
+
+
+class BrokerError(Exception):
+    """Base of what a broker can refuse; texts never contain credentials."""
+
+
+class BrokerRefusedError(BrokerError):
+    """Credentials, virtual host or permission refused on every address (exit code 77)."""
+
+
+class BrokerUnavailableError(BrokerError):
+    """Not reachable within the time a one-shot command may take (exit code 69 or 75)."""
+
+
+class TopologyError(BrokerError):
+    """Existing queues or files are not what is wanted: names which, what is there and what was wanted (exit code 78)."""
+
+
+class BrokerStorageError(BrokerError):
+    """The embedded broker's file cannot be created (exit code 73) or is damaged (exit code 71).
+
+    Attributes:
+        exit_code: 71 or 73.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

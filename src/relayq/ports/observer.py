@@ -1,0 +1,40 @@
+"""Facts the engine reports, once each; logs, metrics and the console are readers of the same stream."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from relayq.model import Attempt, DeliveryError, Message, Outcome
+
+
+class Observer(Protocol):
+    """One method per fact. Called on the event loop, on the hot path: must not block, must not raise."""
+
+    def attempt_finished(
+        self, message: Message | None, attempt: Attempt, outcome: Outcome, error: DeliveryError | None, latency: float
+    ) -> None:
+        """An attempt led to an outcome that is now published; ``latency`` in seconds since the message was consumed.
+
+        ``message`` is ``None`` when the body was no JSON object; ``error`` carries the private reason of a failure.
+        """
+        ...
+
+    def message_waits(self, reason: str) -> None:
+        """A message went back towards the outbox without an attempt; ``reason`` is a short fixed phrase."""
+        ...
+
+    def session_opened(self, route: str) -> None:
+        """An SMTP session became ready for its first transaction."""
+        ...
+
+    def session_closed(self, route: str, messages: int) -> None:
+        """An SMTP session ended after ``messages`` messages."""
+        ...
+
+    def warn(self, component: str, text: str) -> None:
+        """Something an operator should know."""
+        ...
+
+    def crash(self, component: str, error: BaseException) -> None:
+        """An unexpected internal error was caught; nothing is lost."""
+        ...
