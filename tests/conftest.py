@@ -1,0 +1,85 @@
+"""Fixtures and settings every test folder shares: event loop, hypothesis profile, private servers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any, NoReturn
+
+import hypothesis
+import pytest
+import uvloop
+
+from tests.support.servers import RabbitMqNode, SmtpSink
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+# The machines that run tests are shared and slow at times: a deadline would only report that. Random examples are for
+# `HYPOTHESIS_PROFILE=explore`; everywhere else a run must give the same verdict twice.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+LOOPS: Mapping[str, LoopFactory] = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+SERVER_FIXTURES = frozenset({"rabbitmq", "rabbitmq_vhost", "smtp_sink", "smtp_sink_factory"})
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
+    """Run async tests on uvloop, or on the loop named by ``RELAYQ_TEST_LOOP`` (``asyncio``, ``uvloop``, ``both``)."""
+    chosen = os.environ.get("RELAYQ_TEST_LOOP", "uvloop")
+    if chosen == "both":
+        return LOOPS
+    if chosen not in LOOPS:
+        raise pytest.UsageError(f"RELAYQ_TEST_LOOP is {chosen!r}; possible are {', '.join(LOOPS)} and both")
+    return {chosen: LOOPS[chosen]}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whatever uses a server fixture, so that ``-m 'not server'`` is right without anybody remembering."""
+    for item in items:
+        if SERVER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
+
+
+def missing_server(what: str) -> NoReturn:
+    """Skip on a laptop; in CI a server that is not there is a failure, or its tests would never run unnoticed."""
+    message = f"{what} is not installed; scripts/install-test-servers installs it"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMqNode]:
+    """A private RabbitMQ node, one per test session; take a virtual host of it with ``rabbitmq.new_vhost()``."""
+    if not RabbitMqNode.is_installed():
+        missing_server("rabbitmq-server")
+    with RabbitMqNode() as node:
+        yield node
+
+
+@pytest.fixture
+def rabbitmq_vhost(rabbitmq: RabbitMqNode) -> str:
+    """AMQP address of an empty virtual host of this test's own."""
+    return rabbitmq.new_vhost()
+
+
+@pytest.fixture
+def smtp_sink_factory() -> Iterator[Callable[..., SmtpSink]]:
+    """Start any number of sinks; takes the arguments of `SmtpSink`, stops them all at the end of the test."""
+    if not SmtpSink.is_installed():
+        missing_server("postfix")
+    with ExitStack() as stack:
+
+        def start(*options: str, **arguments: Any) -> SmtpSink:
+            return stack.enter_context(SmtpSink(*options, **arguments))
+
+        yield start
+
+
+@pytest.fixture
+def smtp_sink(smtp_sink_factory: Callable[..., SmtpSink]) -> SmtpSink:
+    """One sink on 127.0.0.1 that accepts everything and keeps what it got."""
+    return smtp_sink_factory(keep=True)
