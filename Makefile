@@ -1,0 +1,78 @@
+# `make help` lists the targets. CI calls the same ones (.ci/run).
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+export VENV
+
+.DEFAULT_GOAL := help
+.PHONY: help setup servers demo test test-unit test-all lint format check bench docs docs-serve lock changelog clean \
+	lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-house
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv with the pinned packages and relayq itself; instant when nothing changed
+	@scripts/setup
+
+servers: ## install the servers that tests need (RabbitMQ, smtp-sink); starts none
+	@scripts/install-test-servers
+
+demo: setup ## a whole installation for one minute: broker, MTA, receiving server, generated mail
+	@$(BIN)/relayq demo $(DEMO_ARGS)
+
+test: setup servers ## every test, with private servers on loopback
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-unit: setup ## the tests that need no server
+	$(BIN)/pytest -m "not server and not slow" $(PYTEST_ARGS)
+
+test-all: setup servers ## every test, async ones on uvloop and on plain asyncio
+	RELAYQ_TEST_LOOP=both $(BIN)/pytest $(PYTEST_ARGS)
+
+lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-house ## all static checks
+
+lint-format: setup
+	$(BIN)/ruff format --check .
+
+lint-ruff: setup
+	$(BIN)/ruff check .
+
+lint-mypy: setup
+	$(BIN)/mypy
+
+lint-imports: setup
+	$(BIN)/lint-imports
+
+lint-deptry: setup
+	$(BIN)/deptry src
+
+lint-settings: setup
+	$(BIN)/python scripts/generate_settings_reference.py --check
+
+lint-house: setup
+	$(BIN)/python scripts/check_house.py
+
+format: setup ## format the code and sort imports
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix --select I .
+
+check: lint test ## all that CI runs
+
+bench: setup servers ## benchmarks; figures name the machine, so compare within one sitting
+	$(BIN)/pytest benchmarks $(PYTEST_ARGS)
+
+docs: ## build the documentation into site/
+	@VENV=.venv-docs scripts/setup docs
+	.venv-docs/bin/mkdocs build --strict --quiet
+
+lock: ## write requirements/*.txt from pyproject.toml; UPGRADE=1 takes newest versions
+	@scripts/lock
+
+changelog: setup ## show what the next release's changelog would say
+	$(BIN)/towncrier build --draft
+
+clean: ## remove everything that can be made again
+	rm -rf .venv .venv-docs site dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+		.benchmarks htmlcov .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
