@@ -40,12 +40,14 @@ message *@{DROPPING_DOMAIN} first=1 drop
 """
 """Sink script that gives the special domains their behaviour."""
 
-_FIRST_NAMES: Final = tuple(
-    "Anna Bilal Carla Dmitri Elif Farid Greta Hugo Ines Joris Kaya Liam Mei Nora Omar Petra Quinn Rosa Sven Uma Zoë".split()
-)
-_LAST_NAMES: Final = tuple(
-    "Archer Berg Castell Dijkman Ekholm Fontaine Garcia Holm Ito Jansen Kowalski Marsh Novak Pereira Rossi Weber".split()
-)
+_FIRST_NAMES: Final = (
+    "Anna", "Bilal", "Carla", "Dmitri", "Elif", "Farid", "Greta", "Hugo", "Ines", "Joris", "Kaya", "Liam", "Mei",
+    "Nora", "Omar", "Petra", "Quinn", "Rosa", "Sven", "Tove", "Uma", "Zoë",
+)  # fmt: skip
+_LAST_NAMES: Final = (
+    "Archer", "Berg", "Castell", "Dijkman", "Ekholm", "Fontaine", "Garcia", "Holm", "Ito", "Jansen", "Kowalski",
+    "Lindqvist", "Marsh", "Novak", "Okafor", "Pereira", "Rossi", "Sato", "Weber",
+)  # fmt: skip
 _SUBJECTS: Final = (
     "Your order {number} is on its way", "Receipt for order {number}", "{name}, your weekly picks",
     "Please confirm your address", "Grüße aus der Werkstatt", "Reminder: appointment {number}",
