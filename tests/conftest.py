@@ -23,17 +23,19 @@ hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 LOOPS: Mapping[str, LoopFactory] = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+CHOSEN_LOOP = os.environ.get("RELAYQ_TEST_LOOP", "uvloop")
 SERVER_FIXTURES = frozenset({"rabbitmq", "rabbitmq_vhost", "smtp_sink", "smtp_sink_factory"})
+
+
+def pytest_configure() -> None:
+    """Refuse a loop nobody knows before anything is collected."""
+    if CHOSEN_LOOP not in {*LOOPS, "both"}:
+        raise pytest.UsageError(f"RELAYQ_TEST_LOOP is {CHOSEN_LOOP!r}; possible are {', '.join(LOOPS)} and both")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
     """Run async tests on uvloop, or on the loop named by ``RELAYQ_TEST_LOOP`` (``asyncio``, ``uvloop``, ``both``)."""
-    chosen = os.environ.get("RELAYQ_TEST_LOOP", "uvloop")
-    if chosen == "both":
-        return LOOPS
-    if chosen not in LOOPS:
-        raise pytest.UsageError(f"RELAYQ_TEST_LOOP is {chosen!r}; possible are {', '.join(LOOPS)} and both")
-    return {chosen: LOOPS[chosen]}
+    return LOOPS if CHOSEN_LOOP == "both" else {CHOSEN_LOOP: LOOPS[CHOSEN_LOOP]}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
