@@ -1,0 +1,29 @@
+"""Every port without a world behind it: for unit tests and dry runs, held to the same contract suites. Layer 4."""
+
+from relayq.adapters.memory.broker import MemoryBroker, MemoryItem, RecordingListener
+from relayq.adapters.memory.clock import ManualClock
+from relayq.adapters.memory.observer import (
+    AttemptFinished,
+    CrashCaught,
+    MessageWaits,
+    RecordingObserver,
+    SessionClosed,
+    SessionOpened,
+    Warned,
+)
+from relayq.adapters.memory.resolver import MemoryResolver
+
+__all__ = [
+    "AttemptFinished",
+    "CrashCaught",
+    "ManualClock",
+    "MemoryBroker",
+    "MemoryItem",
+    "MemoryResolver",
+    "MessageWaits",
+    "RecordingListener",
+    "RecordingObserver",
+    "SessionClosed",
+    "SessionOpened",
+    "Warned",
+]
