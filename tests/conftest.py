@@ -24,7 +24,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 LOOPS: Mapping[str, LoopFactory] = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 CHOSEN_LOOP = os.environ.get("RELAYQ_TEST_LOOP", "uvloop")
-SERVER_FIXTURES = frozenset({"rabbitmq", "rabbitmq_vhost", "smtp_sink", "smtp_sink_factory"})
+SERVER_FIXTURES = frozenset({"rabbitmq", "rabbitmq_vhost", "own_rabbitmq", "smtp_sink", "smtp_sink_factory"})
 
 
 def pytest_configure() -> None:
@@ -66,6 +66,15 @@ def rabbitmq() -> Iterator[RabbitMqNode]:
 def rabbitmq_vhost(rabbitmq: RabbitMqNode) -> str:
     """AMQP address of an empty virtual host of this test's own."""
     return rabbitmq.new_vhost()
+
+
+@pytest.fixture
+def own_rabbitmq() -> Iterator[RabbitMqNode]:
+    """A node for one test alone, ten seconds to start; for tests that leave a node in a state of their own."""
+    if not RabbitMqNode.is_installed():
+        missing_server("rabbitmq-server")
+    with RabbitMqNode() as node:
+        yield node
 
 
 @pytest.fixture

@@ -97,23 +97,24 @@ def test_rabbitmqctl_failure_carries_its_output(rabbitmq: RabbitMqNode) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_a_node_survives_a_crash_and_leaves_nothing_behind() -> None:
-    if not RabbitMqNode.is_installed():
-        pytest.skip("rabbitmq-server is not installed")
-    with RabbitMqNode() as node:
-        port, pid, epmd = node.port, node.pid, node._epmd
-        assert epmd is not None
-        folder = node._folder
-        assert folder is not None
-        node.rabbitmqctl("add_vhost", "kept")
-        node.kill()
-        assert not is_alive(pid)
-        assert not is_listening("127.0.0.1", port)
-        node.start()
-        assert node.port == port
-        assert node.pid != pid
-        assert "kept" in node.rabbitmqctl("list_vhosts").split()
-        pid = node.pid
+def test_a_node_survives_a_crash_and_leaves_nothing_behind(own_rabbitmq: RabbitMqNode) -> None:
+    node, port, pid = own_rabbitmq, own_rabbitmq.port, own_rabbitmq.pid
+    epmd, folder = node._epmd, node._folder
+    assert epmd is not None
+    assert folder is not None
+    node.rabbitmqctl("add_vhost", "kept")
+
+    node.kill()
+    assert not is_alive(pid)
+    assert not is_listening("127.0.0.1", port)
+
+    node.start()
+    assert node.port == port
+    assert node.pid != pid
+    assert "kept" in node.rabbitmqctl("list_vhosts").split()
+
+    pid = node.pid
+    node.close()
     assert not is_alive(pid)
     assert not epmd.is_running
     assert not folder.exists()
