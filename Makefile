@@ -61,7 +61,7 @@ bench: setup servers ## benchmarks; figures name the machine, so compare within 
 
 docs: ## build the documentation into site/
 	@VENV=.venv-docs scripts/setup docs
-	.venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 lock: ## write requirements/*.txt from pyproject.toml; UPGRADE=1 takes newest versions
 	@scripts/lock
