@@ -56,6 +56,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
         properties: Those of the consumed message, or fresh ones.
         role: What happens when it cannot be routed.
         due_at: Not to appear in ``queue`` before this aware UTC instant; ``None`` means at once.
+        is_verbatim: ``body`` is as it was consumed, in the encoding that ``properties`` name: never compressed again.
     """
 
     queue: str
@@ -63,6 +64,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     properties: Properties
     role: QueueRole
     due_at: datetime | None = None
+    is_verbatim: bool = False
 
 
 class OutboxItem(Protocol):
@@ -197,7 +199,7 @@ class BrokerUnavailableError(BrokerError):
 
 
 class TopologyError(BrokerError):
-    """Existing queues or files are not what is wanted: names which, what is there and what was wanted (exit code 78)."""
+    """Existing queues or files are not what is wanted: names which, what is there, what was wanted (exit code 78)."""
 
 
 class BrokerStorageError(BrokerError):
