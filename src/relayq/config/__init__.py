@@ -1,0 +1,63 @@
+"""File, environment and command line become frozen, typed settings. Layer 5."""
+
+from relayq.config.broker_address import BrokerAddress, BrokerOptions, EmbeddedAddress, parse_broker_addresses
+from relayq.config.environment import Leftover, leftover_variables
+from relayq.config.load import DEFAULT_FILE, load
+from relayq.config.network_types import IpNetwork, ServiceAddress
+from relayq.config.options import parse_options
+from relayq.config.problems import BadValueError, ConfigurationError, ExitCode, Problem, UsageError
+from relayq.config.records import (
+    BrokerSettings,
+    DeliverySettings,
+    DnsSettings,
+    DownloadSettings,
+    LogSettings,
+    ProcessSettings,
+    QueueSettings,
+    ResultSettings,
+    RouteSettings,
+    SessionLimits,
+    SessionSettings,
+    SmarthostSettings,
+    SmtpTimeouts,
+    StoreSettings,
+)
+from relayq.config.settings import Settings, ShownSetting, show
+from relayq.config.table import TABLE
+
+__all__ = [
+    "DEFAULT_FILE",
+    "TABLE",
+    "BadValueError",
+    "BrokerAddress",
+    "BrokerOptions",
+    "BrokerSettings",
+    "ConfigurationError",
+    "DeliverySettings",
+    "DnsSettings",
+    "DownloadSettings",
+    "EmbeddedAddress",
+    "ExitCode",
+    "IpNetwork",
+    "Leftover",
+    "LogSettings",
+    "Problem",
+    "ProcessSettings",
+    "QueueSettings",
+    "ResultSettings",
+    "RouteSettings",
+    "ServiceAddress",
+    "SessionLimits",
+    "SessionSettings",
+    "Settings",
+    "ShownSetting",
+    "SmarthostSettings",
+    "SmtpTimeouts",
+    "StoreSettings",
+    "UsageError",
+    "leftover_variables",
+    "load",
+    "parse_broker_addresses",
+    "parse_options",
+    "show",
+]
