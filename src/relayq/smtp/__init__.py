@@ -1,5 +1,6 @@
 """SMTP without I/O, both roles: octets in, events out; calls in, octets out. Layer 2."""
 
+from relayq.smtp import server_events
 from relayq.smtp.auth import Credentials
 from relayq.smtp.capabilities import NO_CAPABILITIES, Capabilities
 from relayq.smtp.client import SmtpClient, TlsMode
@@ -16,6 +17,7 @@ from relayq.smtp.events import (
     Refused,
     StartTls,
 )
+from relayq.smtp.server import SmtpServer, encode_keywords, encode_reply
 
 __all__ = [
     "NO_CAPABILITIES",
@@ -31,9 +33,13 @@ __all__ = [
     "Refused",
     "RemoteProtocolError",
     "SmtpClient",
+    "SmtpServer",
     "StartTls",
     "TlsMode",
     "Transaction",
+    "encode_keywords",
+    "encode_reply",
     "final_size",
     "normalise_line_ends",
+    "server_events",
 ]
