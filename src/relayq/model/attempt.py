@@ -24,7 +24,7 @@ class DeliveryState(enum.StrEnum):
     AUTHPLAIN = "authplain"
     AUTHLOGIN = "authlogin"
     AUTHUSERNAME = "authusername"
-    AUTHPASSWORD = "authpassword"  # noqa: S105 - the name of a state
+    AUTHPASSWORD = "authpassword"
     AUTHCRAM = "authcram"
     AUTHRESPONSE = "authresponse"
     MAILFROM = "mailfrom"

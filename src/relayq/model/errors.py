@@ -1,7 +1,7 @@
 """Everything that can end an attempt without acceptance.
 
-Raised where the state is known, turned into an :class:`~relayq.model.attempt.Attempt` at one place, the pipeline. Whether
-it is final or transient is not the exception's word but ``relayq.policy.retry``'s.
+Raised where the state is known, turned into an :class:`~relayq.model.attempt.Attempt` at one place, the pipeline.
+Whether it is final or transient is not the exception's word but ``relayq.policy.retry``'s.
 """
 
 from __future__ import annotations

@@ -1,0 +1,110 @@
+"""The application log: own events, never one line per mail (spec operations.md 12)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
+_NAMES = {logging.DEBUG: "Debug", logging.INFO: "Info", logging.WARNING: "Warning", logging.ERROR: "Critical"}
+_ONE_LINE = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
+
+
+class ApplicationLogError(Exception):
+    """A log file cannot be opened (exit code 73)."""
+
+
+class ApplicationLog:
+    """Writes lines to every configured target."""
+
+    def __init__(self, targets: Sequence[str], level: str, format_name: str) -> None:
+        """Open the targets.
+
+        Args:
+            targets: ``stdout``, ``stderr``, ``syslog``, or absolute paths; may be empty.
+            level: Least important events: ``debug``, ``info``, ``warning`` or ``critical``.
+            format_name: ``text`` or ``json``.
+
+        Raises:
+            ApplicationLogError: A target cannot be opened.
+        """
+        self._logger = logging.Logger("relayq", _LEVELS[level])  # noqa: LOG001 - ours alone: nothing else logs here
+        formatter = _JsonFormatter() if format_name == "json" else _TextFormatter()
+        for target in targets:
+            handler = _open(target)
+            handler.setFormatter(formatter)
+            self._logger.addHandler(handler)
+
+    def write(self, level: str, component: str, text: str, error: BaseException | None = None) -> None:
+        """One event.
+
+        Args:
+            level: ``debug``, ``info``, ``warning`` or ``critical``.
+            component: Part of the program.
+            text: What happened; control characters become blanks, so nothing from outside can forge a line.
+            error: Its trace is added.
+        """
+        self._logger.log(_LEVELS[level], text, exc_info=error, extra={"component": component})
+
+    def reopen(self) -> None:
+        """Open files again, after a rotation."""
+        for handler in self._logger.handlers:
+            if isinstance(handler, logging.handlers.WatchedFileHandler):
+                handler.reopenIfNeeded()
+
+    def close(self) -> None:
+        """Close files."""
+        for handler in list(self._logger.handlers):
+            self._logger.removeHandler(handler)
+            handler.close()
+
+
+def _open(target: str) -> logging.Handler:
+    if target == "stdout":
+        return logging.StreamHandler(sys.stdout)
+    if target == "stderr":
+        return logging.StreamHandler(sys.stderr)
+    try:
+        if target == "syslog":
+            return logging.handlers.SysLogHandler("/dev/log", facility=logging.handlers.SysLogHandler.LOG_MAIL)
+        return logging.handlers.WatchedFileHandler(Path(target), encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise ApplicationLogError(f"application-log: cannot open {target}: {error.strerror}") from None
+
+
+class _TextFormatter(logging.Formatter):
+    """``[Level] [YYYY-MM-DD HH:MM:SS] [component] text``, times in UTC."""
+
+    @staticmethod
+    def converter(seconds: float | None) -> time.struct_time:
+        """UTC."""
+        return time.gmtime(seconds)
+
+    def __init__(self) -> None:
+        super().__init__("[%(level)s] [%(asctime)s] [%(component)s] %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - name of the base class
+        record.level = _NAMES.get(record.levelno, "Critical")
+        record.message = record.message.translate(_ONE_LINE)
+        return super().formatMessage(record)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(" ", "milliseconds")[:-6],
+            "level": _NAMES.get(record.levelno, "Critical").lower(),
+            "component": getattr(record, "component", ""),
+            "text": record.getMessage(),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""The engine: from a consumed message to its published outcome. Layer 4."""

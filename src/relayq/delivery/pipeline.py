@@ -1,0 +1,333 @@
+"""The whole life of one message that may start now, top to bottom, in the order it happens.
+
+The stages are named after the delivery states that appear in results (spec results.md 5), so log, result, code and
+documentation use one word. Everything a stage can end with is a :class:`~relayq.model.DeliveryError`; it becomes an
+attempt at exactly one place. The item is settled last: a crash or a cancelled task before that makes the broker hand it
+out again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from relayq.delivery.admission import Admission, Ticket
+from relayq.delivery.composer import compose
+from relayq.delivery.lane import HostDownError, Lane, Route
+from relayq.delivery.ledger import LedgerEntry
+from relayq.delivery.publisher import Publisher
+from relayq.delivery.router import Router
+from relayq.delivery.session import Session
+from relayq.delivery.session_pool import SessionPool
+from relayq.delivery.waiting import CRASHED_SECONDS, PARKED_SECONDS, NotNowError
+from relayq.model import (
+    Attempt,
+    DeliveryError,
+    DeliveryState,
+    Message,
+    Refused,
+    Reply,
+    ResultType,
+    Scope,
+    TimedOut,
+    describe_octets,
+)
+from relayq.policy.egress import allowed_egress_ips, order_egress_ips
+from relayq.policy.local_codes import local_code
+from relayq.policy.retry import RetryRules, choose_failure, decide_outcome
+from relayq.policy.routing import Candidate, Target
+from relayq.ports import Clock, Observer, OutboxItem
+from relayq.smtp import Transaction
+
+_MOVABLE_STATES = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
+
+
+class PipelineRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings.
+
+    Attributes:
+        default_ips: Local addresses for messages without their own; empty lets the host choose.
+        max_hosts: Addresses tried per attempt.
+        ack_limit: Seconds from consuming to acknowledging that an attempt must fit in.
+        message_timeout: Seconds the reply to the final dot may take: what must still fit when content is sent.
+        failover_on_4xx: Try the next host after a 4xx about the mail.
+        connect_ips: Results of state ``connect`` carry the pair of addresses.
+        local_codes: Results of local failures carry codes of our own.
+    """
+
+    default_ips: tuple[str, ...] = ()
+    max_hosts: int = 5
+    ack_limit: float = 1500.0
+    message_timeout: float = 600.0
+    failover_on_4xx: bool = False
+    connect_ips: bool = False
+    local_codes: bool = False
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A message that may start now, and what belongs to it."""
+
+    item: OutboxItem
+    message: Message
+    target: Target
+    seen_at: datetime
+    entry: LedgerEntry
+    ticket: Ticket
+
+
+class Pipeline:
+    """Takes messages to their published outcome."""
+
+    def __init__(
+        self,
+        router: Router,
+        pool: SessionPool,
+        publisher: Publisher,
+        admission: Admission,
+        rules: PipelineRules,
+        retry_rules: RetryRules,
+        clock: Clock,
+        observer: Observer,
+        jitter: Callable[[], float],
+        shuffle: Callable[[list[str | None]], None],
+    ) -> None:
+        self._router = router
+        self._pool = pool
+        self._publisher = publisher
+        self._admission = admission
+        self._rules = rules
+        self._retry_rules = retry_rules
+        self._clock = clock
+        self._observer = observer
+        self._jitter = jitter
+        self._shuffle = shuffle
+
+    async def handle(self, job: Job) -> None:
+        """Take one message to its published outcome; the item is settled last."""
+        error: DeliveryError | None = None
+        try:
+            content = compose(job.message)  # responsive
+            attempt = await self._deliver(job, content)  # dns … message
+        except NotNowError as wait:
+            await self._give_back(job, wait.seconds, wait.reason)
+            return
+        except DeliveryError as failure:
+            error = failure
+            attempt = self._failed_attempt(failure)
+        except asyncio.CancelledError:
+            verdict = job.ticket.verdict
+            if verdict is None:
+                raise
+            await self._give_back(job, PARKED_SECONDS, verdict)
+            return
+        finally:
+            self._admission.started(job.ticket)
+        decision = decide_outcome(job.message, error, attempt.at, job.seen_at, self._retry_rules, self._jitter())
+        await self._publisher.publish(
+            job.item, job.entry, job.message, attempt, decision.outcome, job.seen_at, decision.next_at
+        )
+        latency = self._clock.monotonic() - job.item.consumed_at
+        self._observer.attempt_finished(job.message, attempt, decision.outcome, error, latency)
+
+    async def guard(self, job: Job) -> None:
+        """:meth:`handle`, for the top of a task: an unexpected error sends the message back, it never drops it."""
+        try:
+            await self.handle(job)
+        except Exception as error:  # spec delivery.md 1: no poison
+            self._observer.crash("pipeline", error)
+            await self._give_back(job, CRASHED_SECONDS, "internal error")
+
+    async def _give_back(self, job: Job, seconds: float, reason: str) -> None:
+        await self._publisher.give_back(job.item, job.entry, job.message, job.seen_at, seconds, reason)
+
+    # --- dns, bind, connect … message -------------------------------------------------------------------------------
+
+    async def _deliver(self, job: Job, content: bytes) -> Attempt:
+        """Walk the candidates until one takes the message or says something about it (spec delivery.md 8.1, 8.3)."""
+        allowed = allowed_egress_ips(job.message, self._rules.default_ips)
+        if not allowed:
+            raise self._nothing_to_bind(job.message)
+        ipv6 = any(ip is not None and ":" in ip for ip in allowed)
+        ipv4 = any(ip is None or ":" not in ip for ip in allowed)
+        walk = self._router.walk(job.target, ipv4=ipv4, ipv6=ipv6)
+        failures: list[DeliveryError] = []
+        tried = 0
+        while candidates := (walk.try_next() or await walk.next()):
+            if walk.temporary is not None and walk.temporary not in failures:
+                failures.append(walk.temporary)
+            for lanes in self._order_lanes(job, candidates, allowed):
+                try:
+                    return await self._try_candidate(job, content, lanes, failures)
+                except DeliveryError as error:
+                    if not self._may_go_on(error):
+                        raise
+                    failures.append(error)
+                    tried += error.remote_ip is not None or error.state is DeliveryState.CONNECT
+                if tried >= self._rules.max_hosts:
+                    raise choose_failure(failures, self._retry_rules)
+        if walk.temporary is not None and walk.temporary not in failures:
+            failures.append(walk.temporary)
+        if not failures:
+            raise self._nothing_to_bind(job.message)
+        raise choose_failure(failures, self._retry_rules)
+
+    def _may_go_on(self, error: DeliveryError) -> bool:
+        """Class N of spec results.md 5: the next host may do better."""
+        if error.scope is Scope.HOST or error.state is DeliveryState.BIND:
+            return True
+        return self._rules.failover_on_4xx and error.reply is not None and error.reply.severity == 4
+
+    def _order_lanes(
+        self, job: Job, candidates: tuple[Candidate, ...], allowed: tuple[str | None, ...]
+    ) -> list[list[Lane]]:
+        """Per candidate the lanes that lead there, the preferred local address first; least loaded candidates first."""
+        if len(candidates) == 1 and len(allowed) == 1 and allowed[0] is None:
+            route = Route(None, candidates[0].address, job.target.port)
+            return [[self._pool.lane(route)]]
+        ordered: list[list[Lane]] = []
+        for candidate in candidates:
+            routes = {ip: Route(ip, candidate.address, job.target.port) for ip in allowed}
+            ips = order_egress_ips(
+                allowed,
+                job.message.last_egress_ip,
+                ipv6=candidate.is_ipv6,
+                has_idle=lambda ip, routes=routes: self._pool.has_idle(routes[ip]),  # type: ignore[misc]
+                shuffle=self._shuffle,
+            )
+            if ips:
+                ordered.append([self._pool.lane(routes[ip]) for ip in ips])
+        preference = candidates[0].preference
+        if all(candidate.preference == preference for candidate in candidates):
+            # The order within one preference is random already; a stable sort keeps it among equally loaded ones.
+            ordered.sort(key=lambda lanes: max(lanes[0].load, 0))
+        return ordered
+
+    async def _try_candidate(
+        self, job: Job, content: bytes, lanes: list[Lane], failures: list[DeliveryError]
+    ) -> Attempt:
+        """One remote address: the local addresses in turn until one can be bound."""
+        unbound: DeliveryError | None = None
+        for lane in lanes:
+            try:
+                return await self._try_lane(job, content, lane)
+            except HostDownError as down:
+                raise down.failure from None
+            except Refused as error:
+                if error.state is not DeliveryState.BIND:
+                    raise
+                unbound = error
+        assert unbound is not None
+        raise self._nothing_to_bind(job.message, unbound.reason)
+
+    async def _try_lane(self, job: Job, content: bytes, lane: Lane) -> Attempt:
+        """Get a session and send; a reused one that turns out dead is replaced once (spec delivery.md 8.2)."""
+        session = await lane.acquire()
+        try:
+            return await self._transact(job, content, lane, session)
+        except DeliveryError as error:
+            if not _was_dead(error, session):
+                raise
+        session = await lane.acquire(fresh=True)
+        return await self._transact(job, content, lane, session)
+
+    async def _transact(self, job: Job, content: bytes, lane: Lane, session: Session) -> Attempt:
+        """One transaction on a session that is ours until it is released."""
+        error: DeliveryError | None = None
+        try:
+            now = self._clock.monotonic()
+            deadline = job.item.consumed_at + self._rules.ack_limit
+            if now + self._rules.message_timeout > deadline:
+                raise NotNowError(PARKED_SECONDS, "no time left to send content")
+            self._check_deadline(job)
+            self._admission.started(job.ticket)
+            session.messages += 1
+            reply = await session.transact(_transaction(job.message, content), deadline)
+        except DeliveryError as failure:
+            error = failure
+            raise
+        except asyncio.CancelledError:
+            session.abort()
+            raise
+        finally:
+            lane.release(session, error)
+        return self._accepted_attempt(session, reply)
+
+    def _check_deadline(self, job: Job) -> None:
+        """Once more, right before the connection is used (spec messages.md 4.9)."""
+        message, rules = job.message, self._retry_rules
+        deadline_at = message.deadline_at
+        if deadline_at is None and rules.max_delivertime > 0:
+            deadline_at = job.seen_at + timedelta(seconds=rules.max_delivertime)
+        if deadline_at is not None and self._clock.now() >= deadline_at:
+            raise expired("deadline passed while waiting for a connection")
+
+    # --- attempts ---------------------------------------------------------------------------------------------------
+
+    def _accepted_attempt(self, session: Session, reply: Reply) -> Attempt:
+        return Attempt(
+            state=DeliveryState.MESSAGE,
+            result=ResultType.ACCEPTED,
+            at=self._clock.now(),
+            egress_ip=session.egress_ip,
+            remote_ip=session.remote_ip,
+            ordinal=session.messages,
+            code=reply.code,
+            status=reply.status,
+            description=reply.description,
+        )
+
+    def _failed_attempt(self, error: DeliveryError) -> Attempt:
+        return failed_attempt(error, self._clock.now(), local_codes=self._rules.local_codes)
+
+    def _nothing_to_bind(self, message: Message, reason: str = "no local address is usable") -> DeliveryError:
+        # The message's own addresses fail again in the same way; the configuration's can be repaired.
+        return Refused(DeliveryState.BIND, Scope.SESSION, reason, is_final=message.ips is not None)
+
+
+def failed_attempt(error: DeliveryError, at: datetime, *, local_codes: bool = False) -> Attempt:
+    """The result entry of a failure; members as in spec results.md 5.1."""
+    code, status, description = None, None, None
+    if error.reply is not None:
+        code, status, description = error.reply.code, error.reply.status, error.reply.description
+    elif error.received is not None:
+        description = describe_octets(error.received)
+    elif local_codes:
+        code, status, description = local_code(error)
+    return Attempt(
+        state=error.state,
+        result=error.result,
+        at=at,
+        egress_ip=error.egress_ip,
+        remote_ip=error.remote_ip,
+        ordinal=error.ordinal,
+        code=code,
+        status=status,
+        description=description,
+    )
+
+
+def expired(reason: str) -> DeliveryError:
+    """``amqp/timeout``."""
+    return TimedOut(DeliveryState.AMQP, Scope.MESSAGE, reason)
+
+
+def _was_dead(error: DeliveryError, session: Session) -> bool:
+    """A reused connection that gave no sign of life for this message: its own failure says nothing about the mail."""
+    if session.messages < 2 or session.client.positive_reply_seen or error.state not in _MOVABLE_STATES:
+        return False
+    if error.reply is None:
+        return error.cause is None
+    return error.reply.code in {421, 503}
+
+
+def _transaction(message: Message, content: bytes) -> Transaction:
+    return Transaction(
+        sender=message.sender,
+        recipient=message.recipient,
+        content=content,
+        has_8bit=not content.isascii(),
+        dsn=message.dsn,
+    )

@@ -1,0 +1,371 @@
+"""The front door: what the broker hands out is decoded, judged, and started, delayed, failed or given back.
+
+Only messages that may start now reach DNS and connections; nothing is held unacknowledged while it waits long
+(spec delivery.md 2.1 and 3). At most one task per message, none below it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from relayq.delivery.admission import Admission
+from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
+from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
+from relayq.delivery.publisher import Publisher
+from relayq.delivery.session_pool import SessionPool
+from relayq.delivery.waiting import PARKED_SECONDS
+from relayq.model import (
+    DeliveryError,
+    DeliveryState,
+    Message,
+    Outcome,
+    Refused,
+    ResultQueues,
+    Scope,
+    Smarthost,
+    Unusable,
+)
+from relayq.model.body import UndecodableBodyError, decode_body
+from relayq.model.message_json import (
+    InvalidBodyError,
+    InvalidMessageError,
+    Members,
+    ParseRules,
+    decode_members,
+    parse_message,
+)
+from relayq.policy.retry import RetryRules, has_expired
+from relayq.policy.routing import Target, choose_target
+from relayq.ports import Broker, Clock, Consumption, Observer, OutboxItem, Publication
+
+SWEEP_SECONDS = 0.5
+IN_PROCESS_SECONDS = 1.0
+"""A message due sooner than this waits in the process (spec delivery.md 4)."""
+
+
+class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings.
+
+    Attributes:
+        outbox: Queue to consume.
+        prefetch: Messages handed out at once.
+        min_prefetch: Never scaled below this.
+        max_memory: Bytes of consumed, unfinished bodies.
+        max_consume: Bytes of one body after decompression.
+        max_hold: Seconds the broker may block before what has not started is given back.
+        mx_port: Port of mail exchangers.
+        smarthost: The configured one.
+        parse: What a usable message is.
+        local_codes: Results of local failures carry codes of our own.
+    """
+
+    outbox: str
+    prefetch: int = 1000
+    min_prefetch: int = 100
+    max_memory: int = 256 << 20
+    max_consume: int = 128 << 20
+    max_hold: float = 600.0
+    mx_port: int = 25
+    smarthost: Smarthost | None = None
+    parse: ParseRules = ParseRules()
+    local_codes: bool = False
+
+
+class Scheduler:
+    """Consumes the outbox. Implements ``ports.BrokerListener``."""
+
+    def __init__(
+        self,
+        rules: SchedulerRules,
+        retry_rules: RetryRules,
+        admission: Admission,
+        clock: Clock,
+        observer: Observer,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._rules = rules
+        self._retry_rules = retry_rules
+        self._admission = admission
+        self._clock = clock
+        self._observer = observer
+        self._loop = loop
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting_due: dict[OutboxItem, asyncio.TimerHandle] = {}
+        self._not_started: list[OutboxItem] = []
+        self._held = 0
+        self._held_bytes = 0
+        self._prefetch = rules.prefetch
+        self._blocked_since: float | None = None
+        self._is_stopping = False
+        self._consumption: Consumption | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._broker: Broker
+        self._pipeline: Pipeline
+        self._publisher: Publisher
+        self._pool: SessionPool
+        self._ledger: OutcomeLedger
+
+    def attach(
+        self, broker: Broker, pipeline: Pipeline, publisher: Publisher, pool: SessionPool, ledger: OutcomeLedger
+    ) -> None:
+        """Give it the parts that were built around it: the broker needs its listener first."""
+        self._broker = broker
+        self._pipeline = pipeline
+        self._publisher = publisher
+        self._pool = pool
+        self._ledger = ledger
+
+    @property
+    def held(self) -> int:
+        """Messages handed out and not yet settled."""
+        return self._held
+
+    @property
+    def is_consuming(self) -> bool:
+        """The outbox is being consumed now."""
+        return self._consumption is not None and not self._broker.is_blocked
+
+    # --- start and stop ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to consume."""
+        self._consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self.accept)
+        self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    async def stop(self, grace: float) -> None:
+        """Orderly stop (spec delivery.md 17): nothing new starts, what runs may end, the rest returns to the outbox.
+
+        Args:
+            grace: Seconds running transactions get.
+        """
+        self._is_stopping = True
+        if self._consumption is not None:
+            await self._consumption.cancel()
+            self._consumption = None
+        self._give_up_not_started()
+        self._admission.send_all_away("stopping")
+        pending = set(self._tasks)
+        if pending:
+            await asyncio.wait(pending, timeout=grace)
+        for task in list(self._tasks):
+            task.cancel()  # cut without a result: unacknowledged, so the broker hands the message out again
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=1.0)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._pool.quit_all()
+
+    def _give_up_not_started(self) -> None:
+        for item, timer in self._waiting_due.items():
+            timer.cancel()
+            self._requeue(item)
+        self._waiting_due.clear()
+        for item in self._not_started:
+            self._requeue(item)
+        self._not_started.clear()
+
+    def _requeue(self, item: OutboxItem) -> None:
+        self._done(item)
+        if item.is_held:
+            self._broker.requeue(item)
+
+    # --- BrokerListener ---------------------------------------------------------------------------------------------
+
+    def flow_changed(self, *, blocked: bool) -> None:
+        """The broker takes publications again, or no more: then nothing new is started (spec amqp.md 14)."""
+        if blocked:
+            self._blocked_since = self._clock.monotonic()
+            self._observer.warn("broker", "publishing is blocked by the broker: no new deliveries are started")
+            return
+        self._blocked_since = None
+        waiting, self._not_started = self._not_started, []
+        for item in waiting:
+            self._done(item)
+            if item.is_held:
+                self.accept(item)
+        if self._consumption is None and not self._is_stopping and self._sweeper is not None:
+            self._run(self._consume_again())
+
+    def items_lost(self) -> None:
+        """Items of a lost connection will be handed out again: forget those that were not started."""
+        self._ledger.channel_lost()
+        for item in [item for item in self._waiting_due if not item.is_held]:
+            self._waiting_due.pop(item).cancel()
+            self._done(item)
+        for item in [item for item in self._not_started if not item.is_held]:
+            self._not_started.remove(item)
+            self._done(item)
+
+    def unroutable(self, publication: Publication) -> None:
+        """A result has no queue: the log is the only place left for it (spec amqp.md 8)."""
+        text = publication.body[:65_536].decode("utf-8", "replace")
+        self._observer.warn("publisher", f"result for queue {publication.queue!r} could not be delivered: {text}")
+
+    async def _consume_again(self) -> None:
+        self._consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self.accept)
+
+    # --- one message ------------------------------------------------------------------------------------------------
+
+    def accept(self, item: OutboxItem) -> None:
+        """Take what the broker hands out."""
+        self._held += 1
+        self._held_bytes += len(item.body)
+        if self._is_stopping:
+            self._requeue(item)
+        elif self._blocked_since is not None:
+            self._not_started.append(item)
+        else:
+            try:
+                self._admit(item)
+            except Exception as error:  # spec delivery.md 1: no poison
+                self._observer.crash("scheduler", error)
+                self._hold(item, 60.0)
+
+    def _admit(self, item: OutboxItem) -> None:
+        if item.redelivered and self._ledger.matches(item):
+            self._done(item)
+            return
+        entry = self._ledger.begin(item)
+        is_encoded = True
+        try:
+            body = decode_body(item.body, item.properties.content_encoding, self._rules.max_consume)
+            is_encoded = False
+            members = decode_members(body)
+        except (UndecodableBodyError, InvalidBodyError) as error:
+            # A valid body behind an encoding that was undone is shown as text, anything else as it came.
+            self._run_for(item, self._fail_invalid(item, entry, str(error), is_encoded=is_encoded))
+            return
+        try:
+            message = parse_message(members, self._rules.parse)
+        except InvalidMessageError as error:
+            self._run_for(item, self._fail_unusable(item, entry, members, error))
+            return
+        self._consider(item, entry, message)
+
+    def _consider(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:
+        """Expired, delayed, or to be started now (spec messages.md 2, steps 6 to 8)."""
+        now = self._clock.now()
+        delayed_at = message.delayed_at
+        is_due = delayed_at is None or now >= delayed_at
+        seen_at = message.seen_at or (now if is_due else None)
+        reason = has_expired(message, now, seen_at, self._retry_rules)
+        if reason is not None:
+            self._run_for(item, self._fail(item, entry, message, expired(reason)))
+        elif not is_due and delayed_at is not None:
+            left = delayed_at - now
+            if left < timedelta(seconds=IN_PROCESS_SECONDS):
+                self._ledger.abandon(entry)
+                self._hold(item, max(left.total_seconds(), 0.0))
+            else:
+                self._run_for(item, self._publisher.delay(item, entry, message))
+        elif message.mime is None and message.mime_object is None:
+            no_store = Refused(DeliveryState.STORAGE, Scope.MESSAGE, "key is given, but no store is configured")
+            self._run_for(item, self._fail(item, entry, message, no_store))
+        else:
+            self._start(item, entry, message, choose_target(message, self._rules.smarthost, self._rules.mx_port))
+
+    def _start(self, item: OutboxItem, entry: LedgerEntry, message: Message, target: Target) -> None:
+        seen_at = message.seen_at or self._clock.now()
+        ticket = self._admission.admit(target.destination, item.consumed_at)
+        if ticket is None:
+            reason = "destination over capacity"
+            giving = self._publisher.give_back(item, entry, message, seen_at, PARKED_SECONDS, reason)
+            self._run_for(item, giving)
+            return
+        job = Job(item, message, target, seen_at, entry, ticket)
+        ticket.task = self._run_for(item, self._pipeline.guard(job))
+
+    def _hold(self, item: OutboxItem, seconds: float) -> None:
+        """Look at the item again in a moment."""
+        self._waiting_due[item] = self._loop.call_later(seconds, self._look_again, item)
+
+    def _look_again(self, item: OutboxItem) -> None:
+        del self._waiting_due[item]
+        self._done(item)
+        if item.is_held:
+            self.accept(item)
+
+    def _run_for(self, item: OutboxItem, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """One task for the message; its end settles the books of this process."""
+        task = self._run(work)
+        task.add_done_callback(lambda _: self._done(item))
+        return task
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._observer.crash("scheduler", error)
+
+    def _done(self, item: OutboxItem) -> None:
+        self._held -= 1
+        self._held_bytes -= len(item.body)
+
+    # --- failures before anything was started -----------------------------------------------------------------------
+
+    async def _fail_invalid(self, item: OutboxItem, entry: LedgerEntry, reason: str, *, is_encoded: bool) -> None:
+        error = Unusable(DeliveryState.AMQP, Scope.MESSAGE, reason)
+        attempt = failed_attempt(error, self._clock.now(), local_codes=self._rules.local_codes)
+        await self._publisher.publish_invalid(item, entry, attempt, is_encoded=is_encoded)
+        self._observer.attempt_finished(None, attempt, Outcome.FAILURE, error, self._latency(item))
+
+    async def _fail_unusable(
+        self, item: OutboxItem, entry: LedgerEntry, members: Members, reason: InvalidMessageError
+    ) -> None:
+        error: DeliveryError
+        if reason.is_missing_content:
+            error = Refused(DeliveryState.STORAGE, Scope.MESSAGE, str(reason))
+        else:
+            cause = reason.property_name if reason.property_name in {"recipient", "envelope"} else None
+            error = Unusable(DeliveryState.AMQP, Scope.MESSAGE, str(reason), cause=cause)
+        attempt = failed_attempt(error, self._clock.now(), local_codes=self._rules.local_codes)
+        queues: ResultQueues | None = reason.queues
+        await self._publisher.publish_unusable(item, entry, members, attempt, queues, keep_mime=reason.keep_mime)
+        self._observer.attempt_finished(None, attempt, Outcome.FAILURE, error, self._latency(item))
+
+    async def _fail(self, item: OutboxItem, entry: LedgerEntry, message: Message, error: DeliveryError) -> None:
+        now = self._clock.now()
+        attempt = failed_attempt(error, now, local_codes=self._rules.local_codes)
+        await self._publisher.publish(item, entry, message, attempt, Outcome.FAILURE, message.seen_at or now, None)
+        self._observer.attempt_finished(message, attempt, Outcome.FAILURE, error, self._latency(item))
+
+    def _latency(self, item: OutboxItem) -> float:
+        return self._clock.monotonic() - item.consumed_at
+
+    # --- twice a second ---------------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        now = self._clock.monotonic()
+        self._admission.sweep(now, self._held)
+        self._pool.sweep()
+        if self._blocked_since is not None and now - self._blocked_since > self._rules.max_hold:
+            self._stop_consuming_while_blocked()
+        self._scale_prefetch()
+
+    def _stop_consuming_while_blocked(self) -> None:
+        if self._consumption is not None:
+            consumption, self._consumption = self._consumption, None
+            self._run(consumption.cancel())
+        self._give_up_not_started()
+
+    def _scale_prefetch(self) -> None:
+        """Fewer messages at a time while the bodies held are large (spec amqp.md 5)."""
+        limit, prefetch = self._rules.max_memory, self._prefetch
+        if self._held_bytes > 0.75 * limit:
+            prefetch = max(self._prefetch // 2, min(self._rules.min_prefetch, self._rules.prefetch))
+        elif self._held_bytes < 0.5 * limit:
+            prefetch = min(self._prefetch * 2, self._rules.prefetch)
+        if prefetch != self._prefetch and self._consumption is not None:
+            self._prefetch = prefetch
+            self._run(self._consumption.set_prefetch(prefetch))

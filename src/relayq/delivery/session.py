@@ -1,0 +1,403 @@
+"""One SMTP session: the bridge between the protocol without I/O and a connection.
+
+It knows bytes, time limits and futures; what a reply means for a message it leaves to the policy, and what to do about
+a dead host to the pool. One deadline timer per session is moved lazily: arming one per command costs more than the
+commands (spec delivery.md 13.1 gives the limits).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from relayq.model import (
+    ConnectionLost,
+    DeliveryError,
+    DeliveryState,
+    Refused,
+    Reply,
+    ResultType,
+    Scope,
+    TimedOut,
+    Unusable,
+)
+from relayq.smtp import (
+    Broken,
+    Closed,
+    Delivered,
+    Event,
+    Ready,
+    RecipientAccepted,
+    SmtpClient,
+    StartTls,
+    Transaction,
+)
+from relayq.smtp import Refused as RefusedEvent
+
+_HOST_STATES = frozenset(
+    (
+        DeliveryState.INTRO,
+        DeliveryState.EHLO,
+        DeliveryState.HELO,
+        DeliveryState.STARTTLS,
+        DeliveryState.AUTHPLAIN,
+        DeliveryState.AUTHLOGIN,
+        DeliveryState.AUTHUSERNAME,
+        DeliveryState.AUTHPASSWORD,
+        DeliveryState.AUTHCRAM,
+        DeliveryState.AUTHRESPONSE,
+    )
+)
+_AUTH_STATES = frozenset(state for state in _HOST_STATES if state.startswith("auth"))
+_UNTRANSFERRED = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
+_READ_LIMIT = 1 << 16
+
+
+class SmtpTimeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds per phase of the dialogue (spec delivery.md 13.1)."""
+
+    connect: float = 30.0
+    intro: float = 300.0
+    ehlo: float = 300.0
+    starttls: float = 120.0
+    auth: float = 120.0
+    mailfrom: float = 300.0
+    rcptto: float = 300.0
+    data: float = 120.0
+    block: float = 180.0
+    message: float = 600.0
+    quit: float = 5.0
+
+    def by_state(self) -> dict[DeliveryState, float]:
+        """Limit of every state in which a reply is awaited."""
+        limits = dict.fromkeys(_AUTH_STATES, self.auth)
+        limits |= {
+            DeliveryState.INTRO: self.intro,
+            DeliveryState.EHLO: self.ehlo,
+            DeliveryState.HELO: self.ehlo,
+            DeliveryState.STARTTLS: self.starttls,
+            DeliveryState.MAILFROM: self.mailfrom,
+            DeliveryState.RCPTTO: self.rcptto,
+            DeliveryState.STORAGE: self.message,
+            DeliveryState.DATA: self.data,
+            DeliveryState.MESSAGE: self.message,
+        }
+        return limits
+
+
+class SessionOwner(Protocol):
+    """Whoever keeps the session when no message uses it."""
+
+    def session_ready(self, session: Session) -> None:
+        """A session that was being reset may take a message again."""
+        ...
+
+    def session_closed(self, session: Session) -> None:
+        """The connection is gone; called once, whoever ended it."""
+        ...
+
+
+class Session(asyncio.Protocol):
+    """One SMTP dialogue over one connection.
+
+    Attributes:
+        messages: Messages it has been used for, the current one included.
+        egress_ip: Local address as the socket reports it.
+        remote_ip: Remote address as the socket reports it.
+        is_closed: Nothing can be sent any more.
+        is_working: A MAIL FROM was answered positively at least once.
+    """
+
+    def __init__(
+        self,
+        owner: SessionOwner,
+        limits: dict[DeliveryState, float],
+        timeouts: SmtpTimeouts,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.messages = 0
+        self.egress_ip = ""
+        self.remote_ip = ""
+        self.is_closed = False
+        self.is_working = False
+        self._owner = owner
+        self._limits = limits
+        self._timeouts = timeouts
+        self._loop = loop
+        self._client: SmtpClient | None = None
+        self._transport: asyncio.Transport | None = None
+        self._early: list[bytes] = []
+        self._waiter: asyncio.Future[Event] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._attempt_deadline: float | None = None
+        self._idle_seconds: float | None = None
+        self._is_write_paused = False
+        self._is_quitting = False
+
+    @property
+    def client(self) -> SmtpClient:
+        """The protocol; only valid once the session was started."""
+        assert self._client is not None
+        return self._client
+
+    @property
+    def is_ready(self) -> bool:
+        """It may take a message at once."""
+        return not self.is_closed and not self._is_quitting and self._client is not None and self._client.is_ready
+
+    # --- connection ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Learn the addresses as the socket reports them."""
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no asyncio.Transport
+        self.egress_ip = _plain_ip(transport.get_extra_info("sockname"))
+        self.remote_ip = _plain_ip(transport.get_extra_info("peername"))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand the octets to the protocol and act on what they mean."""
+        if self._client is None:
+            if sum(map(len, self._early)) < _READ_LIMIT:
+                self._early.append(data)
+            return
+        self._client.receive_data(data)
+        self._advance()
+
+    def eof_received(self) -> None:
+        """The peer closed its side: SMTP knows no half-open connection."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the protocol, whoever waits, and the owner."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._client is not None:
+            self._client.receive_data(b"")
+            self._advance()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(Closed())
+        self._owner.session_closed(self)
+
+    def pause_writing(self) -> None:
+        """The peer does not take our octets: from now on progress is what is timed."""
+        self._is_write_paused = True
+        self._move_deadline()
+
+    def resume_writing(self) -> None:
+        """The peer took enough."""
+        self._is_write_paused = False
+        self._move_deadline()
+
+    def _advance(self) -> None:
+        """Write what the protocol wants written, and pass its events on."""
+        client = self._client
+        assert client is not None
+        while (event := client.next_event()) is not None:
+            self._pass_on(event)
+        out = client.data_to_send()
+        if out and not self.is_closed:
+            assert self._transport is not None
+            self._transport.write(out)
+        if not self.is_closed:
+            self._move_deadline()
+
+    def _pass_on(self, event: Event) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            self._waiter = None
+            waiter.set_result(event)
+        elif isinstance(event, Ready):
+            if not self._is_quitting:
+                self._owner.session_ready(self)
+        else:
+            # Nobody waits: the peer spoke or closed while idle, being reset, or after QUIT. No result for anybody.
+            self.abort()
+
+    # --- time ---------------------------------------------------------------------------------------------------
+
+    def _move_deadline(self) -> None:
+        now = self._loop.time()
+        if self._is_quitting:
+            seconds = self._timeouts.quit
+        elif self._is_write_paused:
+            seconds = self._timeouts.block
+        elif self._idle_seconds is not None:
+            seconds = self._idle_seconds
+        elif self._client is None or self._client.is_ready:
+            seconds = self._timeouts.ehlo
+        else:
+            seconds = self._limits[self._client.state]
+        deadline = now + seconds
+        if self._attempt_deadline is not None:
+            deadline = min(deadline, self._attempt_deadline)
+        self._deadline = deadline
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+        elif self._timer.when() > deadline:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self.is_closed:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        elif self._waiter is not None and not self._waiter.done():
+            waiter, self._waiter = self._waiter, None
+            state = self.client.state if self._client is not None else DeliveryState.INTRO
+            waiter.set_exception(self._blame(TimedOut(state, self._scope_of(state), "no reply in time")))
+            self.abort()
+        elif self._idle_seconds is not None and not self._is_quitting:
+            self.quit()
+        else:
+            self.abort()
+
+    # --- what the pool and the pipeline call ----------------------------------------------------------------------
+
+    async def start(self, client: SmtpClient) -> Event:
+        """Begin the dialogue; returns the first :class:`Ready` or :class:`StartTls`.
+
+        Raises:
+            DeliveryError: The host refused, broke off or was silent.
+        """
+        self._client = client
+        early, self._early = b"".join(self._early), []
+        waiter = self._wait()
+        if early:
+            client.receive_data(early)
+        self._advance()
+        return await self._expect(waiter)
+
+    async def upgrade(self, start_tls: Callable[[asyncio.Transport, Session], Awaitable[asyncio.Transport]]) -> Event:
+        """Put TLS below the dialogue and go on with it.
+
+        Raises:
+            DeliveryError: The handshake failed, in state ``starttls``.
+        """
+        assert self._transport is not None
+        state = DeliveryState.STARTTLS
+        try:
+            async with asyncio.timeout(self._timeouts.starttls):
+                self._transport = await start_tls(self._transport, self)
+        except TimeoutError:
+            error: DeliveryError = TimedOut(state, Scope.HOST, "TLS handshake took too long")
+        except ssl.SSLError as failure:
+            error = Refused(state, Scope.HOST, f"TLS handshake failed: {failure.reason}", cause="tls-failed")
+        except OSError as failure:
+            error = ConnectionLost(state, Scope.HOST, f"connection lost during the TLS handshake: {failure}")
+        else:
+            waiter = self._wait()
+            self.client.tls_established()
+            self._advance()
+            return await self._expect(waiter)
+        self.abort()
+        raise self._blame(error) from None
+
+    async def transact(self, transaction: Transaction, attempt_deadline: float) -> Reply:
+        """Send one message whose content is at hand; returns the final reply.
+
+        Args:
+            transaction: Envelope, parameters and content.
+            attempt_deadline: Monotonic instant at which the attempt has to end unless content is being sent.
+
+        Raises:
+            DeliveryError: Whatever else happened.
+        """
+        self._idle_seconds = None
+        self._attempt_deadline = attempt_deadline
+        waiter = self._wait()
+        if not self.is_closed:
+            self.client.begin(transaction)
+            self._advance()
+        else:
+            waiter.set_result(Closed())
+        try:
+            event = await self._expect(waiter)
+        finally:
+            self._attempt_deadline = None
+            if self.client.positive_reply_seen:
+                self.is_working = True
+        assert isinstance(event, Delivered)
+        return event.reply
+
+    def rest(self, seconds: float) -> None:
+        """No message for now: keep the connection for ``seconds``, then QUIT."""
+        self._idle_seconds = seconds
+        self._move_deadline()
+
+    def quit(self) -> None:
+        """Say goodbye; the connection is closed when the peer answered or took too long."""
+        if self.is_closed or self._is_quitting:
+            return
+        self._is_quitting = True
+        if self._client is None or not self._client.is_ready:
+            self.abort()
+            return
+        self._client.quit()
+        self._advance()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        if self._transport is not None and not self.is_closed:
+            self._transport.abort()
+            # The pool must not hand it out between now and connection_lost, which comes with the next loop turn.
+            self._is_quitting = True
+
+    # --- events as results ----------------------------------------------------------------------------------------
+
+    def _wait(self) -> asyncio.Future[Event]:
+        assert self._waiter is None, "two messages on one session"
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    async def _expect(self, waiter: asyncio.Future[Event]) -> Ready | StartTls | Delivered | RecipientAccepted:
+        try:
+            event = await waiter
+        finally:
+            if self._waiter is waiter:
+                self._waiter = None
+        if isinstance(event, Ready | StartTls | Delivered | RecipientAccepted):
+            return event
+        if not (isinstance(event, RefusedEvent) and event.is_usable):
+            self.abort()
+        raise self._blame(self._error_of(event))
+
+    def _error_of(self, event: RefusedEvent | Broken | Closed) -> DeliveryError:
+        if isinstance(event, RefusedEvent):
+            scope = Scope.HOST if event.state in _HOST_STATES or event.reply is None else Scope.MESSAGE
+            text = event.cause or "refused by the server"
+            return Refused(event.state, scope, text, reply=event.reply, cause=event.cause)
+        if isinstance(event, Closed):
+            state = self.client.state
+            return ConnectionLost(state, self._scope_of(state), "connection lost while a reply was awaited")
+        scope = self._scope_of(event.state)
+        if event.result is ResultType.LOST:
+            return ConnectionLost(event.state, scope, "connection lost while a reply was awaited")
+        return Unusable(event.state, scope, "not a usable reply", reply=event.reply, received=event.received)
+
+    def _scope_of(self, state: DeliveryState) -> Scope:
+        return Scope.HOST if state in _HOST_STATES or state in _UNTRANSFERRED else Scope.SESSION
+
+    def _blame(self, error: DeliveryError) -> DeliveryError:
+        """Add what is known about the connection (spec results.md 5.1)."""
+        error.egress_ip = self.egress_ip
+        error.remote_ip = self.remote_ip
+        error.ordinal = max(self.messages, 1)
+        return error
+
+
+def _plain_ip(address: tuple[str, int] | None) -> str:
+    """Address part of a socket name; IPv4-mapped as IPv4."""
+    if not address:
+        return ""
+    text = address[0]
+    return text.removeprefix("::ffff:") if "." in text else text

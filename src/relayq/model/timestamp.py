@@ -1,0 +1,26 @@
+"""The one form in which JSON carries instants: ``YYYY-MM-DD HH:MM:SS`` in UTC (spec messages.md 3)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+_FORM = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Aware UTC instant.
+
+    Raises:
+        ValueError: Not exactly of that form, or no real date and time.
+    """
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise ValueError("not of the form YYYY-MM-DD HH:MM:SS")
+    year, month, day, hour, minute, second = map(int, match.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+
+
+def format_timestamp(at: datetime) -> str:
+    """Text of an aware UTC instant; fractions of a second are cut off."""
+    return at.isoformat(" ", "seconds")[:19]
