@@ -3,7 +3,7 @@
 from relayq.smtp import server_events
 from relayq.smtp.auth import Credentials
 from relayq.smtp.capabilities import NO_CAPABILITIES, Capabilities
-from relayq.smtp.client import SmtpClient, TlsMode
+from relayq.smtp.client import SmtpClient
 from relayq.smtp.commands import Transaction
 from relayq.smtp.data import final_size, normalise_line_ends
 from relayq.smtp.errors import LocalProtocolError, RemoteProtocolError
@@ -17,6 +17,7 @@ from relayq.smtp.events import (
     Refused,
     StartTls,
 )
+from relayq.smtp.opening import TlsMode
 from relayq.smtp.server import SmtpServer, encode_keywords, encode_reply
 
 __all__ = [

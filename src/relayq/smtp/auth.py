@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import stringprep
+import unicodedata
 
 import msgspec
 
@@ -48,12 +50,12 @@ def encode_plain(credentials: Credentials) -> bytes:
     """
     if "\0" in credentials.username or "\0" in credentials.password:
         raise LocalProtocolError("NUL in the credentials")
-    return encode_base64(f"\0{credentials.username}\0{credentials.password}")
+    return _encode_base64(f"\0{prepare(credentials.username)}\0{prepare(credentials.password)}")
 
 
-def encode_base64(text: str) -> bytes:
-    """UTF-8 octets of ``text`` in base64, on one line."""
-    return base64.b64encode(text.encode("utf-8", "replace"))
+def encode_secret(text: str) -> bytes:
+    """User name or password of LOGIN: prepared, in base64."""
+    return _encode_base64(prepare(text))
 
 
 def answer_challenge(credentials: Credentials, challenge: bytes) -> bytes | None:
@@ -62,5 +64,36 @@ def answer_challenge(credentials: Credentials, challenge: bytes) -> bytes | None
         octets = binascii.a2b_base64(challenge.strip(), strict_mode=True)
     except binascii.Error:
         return None
-    digest = hmac.new(credentials.password.encode("utf-8", "replace"), octets, "md5").hexdigest()
-    return encode_base64(f"{credentials.username} {digest}")
+    digest = hmac.new(prepare(credentials.password).encode("utf-8", "replace"), octets, "md5").hexdigest()
+    return _encode_base64(f"{prepare(credentials.username)} {digest}")
+
+
+def prepare(text: str) -> str:
+    """SASLprep (RFC 4013) of a user name or password.
+
+    What it forbids is left as it is: a server that took such a password once knows it in no other form.
+    """
+    if text.isascii():
+        return text
+    mapped = "".join(
+        " " if stringprep.in_table_c12(char) else char for char in text if not stringprep.in_table_b1(char)
+    )
+    prepared = unicodedata.normalize("NFKC", mapped)
+    return text if any(is_in(char) for is_in in _PROHIBITED for char in prepared) else prepared
+
+
+def _encode_base64(text: str) -> bytes:
+    return base64.b64encode(text.encode("utf-8", "replace"))
+
+
+_PROHIBITED = (
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)

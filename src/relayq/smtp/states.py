@@ -59,6 +59,9 @@ class Step(enum.Enum):
     RCPT = "RCPT TO"
     DATA = "DATA"
     CONTENT = "content and final dot, or BDAT LAST"
+    RCPT_REST = "RCPT TO of a mail already refused"
+    DATA_REST = "DATA of a mail already refused"
+    CONTENT_REST = "final dot of a mail already refused"
     RESET = "RSET"
     QUIT = "QUIT"
 
@@ -69,7 +72,6 @@ class Move(enum.StrEnum):
     BREAK = "_break_off"
     """A reply of a class that has no meaning here."""
     REFUSE_DIALOGUE = "_refuse_dialogue"
-    REFUSE_MAIL = "_refuse_mail"
     SAY_EHLO = "_say_ehlo"
     LEARN = "_learn"
     TRY_HELO = "_try_helo"
@@ -88,13 +90,16 @@ class Move(enum.StrEnum):
     RECIPIENT_ACCEPTED = "_recipient_accepted"
     SEND_CONTENT = "_send_content"
     DELIVERED = "_delivered"
-    RESTART = "_after_reset"
+    REFUSE_MAIL = "_refuse_mail"
+    READ_REST = "_read_rest"
+    END_EMPTY_DATA = "_end_empty_data"
+    AFTER_RESET = "_after_reset"
     RESET_REFUSED = "_reset_refused"
     LEAVE = "_leave"
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One line of the table.
+class Row(msgspec.Struct, frozen=True, eq=False):
+    """One line of the table; compared by identity.
 
     Attributes:
         state: What a result is blamed on while this step is the first unanswered one. RSET and QUIT belong to no mail;
@@ -140,7 +145,11 @@ TABLE: dict[Step, Row] = {
     Step.RCPT: Row(DeliveryState.RCPTTO, (Move.RECIPIENT_ACCEPTED, Move.BREAK, Move.REFUSE_MAIL, Move.REFUSE_MAIL)),
     Step.DATA: Row(DeliveryState.DATA, (Move.BREAK, Move.SEND_CONTENT, Move.REFUSE_MAIL, Move.REFUSE_MAIL)),
     Step.CONTENT: Row(DeliveryState.MESSAGE, (Move.DELIVERED, Move.BREAK, Move.REFUSE_MAIL, Move.REFUSE_MAIL)),
-    Step.RESET: Row(DeliveryState.MAILFROM, (Move.RESTART, Move.BREAK, Move.RESET_REFUSED, Move.BREAK)),
+    # Pipelining: the first refusal decided, the replies to what was sent behind it are read and ignored.
+    Step.RCPT_REST: Row(DeliveryState.RCPTTO, (Move.READ_REST,) * 4),
+    Step.DATA_REST: Row(DeliveryState.DATA, (Move.READ_REST, Move.END_EMPTY_DATA, Move.READ_REST, Move.READ_REST)),
+    Step.CONTENT_REST: Row(DeliveryState.MESSAGE, (Move.READ_REST,) * 4),
+    Step.RESET: Row(DeliveryState.MAILFROM, (Move.AFTER_RESET, Move.BREAK, Move.RESET_REFUSED, Move.BREAK)),
     Step.QUIT: Row(DeliveryState.MAILFROM, (Move.LEAVE,) * 4),
 }
 
