@@ -17,7 +17,7 @@ from relayq.ports.broker import (
 from relayq.ports.clock import Clock
 from relayq.ports.network import BindError, ConnectError, LocalShortageError, Network
 from relayq.ports.observer import Observer
-from relayq.ports.resolver import DnsAnswer, DnsError, DnsFailureKind, MxRecord, Resolver
+from relayq.ports.resolver import DnsAnswer, DnsError, DnsFailureKind, MxRecord, Resolver, TlsaRecord
 
 __all__ = [
     "BindError",
@@ -42,5 +42,6 @@ __all__ = [
     "Publication",
     "QueueRole",
     "Resolver",
+    "TlsaRecord",
     "TopologyError",
 ]

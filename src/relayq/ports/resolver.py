@@ -37,18 +37,29 @@ class MxRecord(msgspec.Struct, frozen=True, order=True):
     host: str
 
 
+class TlsaRecord(msgspec.Struct, frozen=True):
+    """What a host's certificate has to match (RFC 6698 section 2.1); numbers as on the wire."""
+
+    usage: int
+    selector: int
+    matching_type: int
+    association: bytes
+
+
 class DnsAnswer(msgspec.Struct, frozen=True):
     """Records and how long they may be believed.
 
     Attributes:
-        records: MX records in any order, or addresses as text; empty means NODATA (the name exists).
+        records: MX records in any order, TLSA records, or addresses or texts; empty means NODATA (the name exists).
         expires_at: Monotonic instant (``Clock.monotonic``) until which the answer may be used.
         is_authentic: The answer was validated by DNSSEC on the way (AD flag of a trusted resolver).
+        ports: Port of each address where an entry of the override table names one, else ``None``; empty: none does.
     """
 
-    records: tuple[MxRecord, ...] | tuple[str, ...]
+    records: tuple[MxRecord, ...] | tuple[str, ...] | tuple[TlsaRecord, ...]
     expires_at: float
     is_authentic: bool = False
+    ports: tuple[int | None, ...] = ()
 
 
 class Resolver(Protocol):

@@ -1,0 +1,71 @@
+"""What has been learned, for as long as it may be believed, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+from relayq.ports import DnsAnswer, DnsFailureKind
+
+Question = tuple[str, int]
+"""Name in lower-case A-labels, record type by number."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A question without an answer, remembered like one."""
+
+    kind: DnsFailureKind
+    text: str
+    expires_at: float
+
+
+class Cache:
+    """Answers by question; those not asked for longest go first.
+
+    Args:
+        capacity: Answers kept. One with much in it counts as several, so hostile answers cannot fill the memory.
+    """
+
+    RECORDS_PER_UNIT = 8
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._entries: OrderedDict[Question, DnsAnswer | Failure] = OrderedDict()
+        self._weight = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, question: Question, now: float) -> DnsAnswer | Failure | None:
+        """What is known at the monotonic instant ``now``."""
+        entry = self._entries.get(question)
+        if entry is None:
+            return None
+        if entry.expires_at <= now:
+            self._drop(question)
+            return None
+        self._entries.move_to_end(question)
+        return entry
+
+    def put(self, question: Question, entry: DnsAnswer | Failure) -> None:
+        """Remember, replacing what was known."""
+        if question in self._entries:
+            self._drop(question)
+        self._entries[question] = entry
+        self._weight += _weight(entry)
+        while self._weight > self._capacity and len(self._entries) > 1:
+            _, oldest = self._entries.popitem(last=False)
+            self._weight -= _weight(oldest)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self._weight = 0
+
+    def _drop(self, question: Question) -> None:
+        self._weight -= _weight(self._entries.pop(question))
+
+
+def _weight(entry: DnsAnswer | Failure) -> int:
+    return 1 if isinstance(entry, Failure) else 1 + len(entry.records) // Cache.RECORDS_PER_UNIT
