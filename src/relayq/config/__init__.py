@@ -22,6 +22,7 @@ from relayq.config.records import (
     SmtpTimeouts,
     StoreSettings,
 )
+from relayq.config.reload import Reload, decide_reload
 from relayq.config.settings import Settings, ShownSetting, show
 from relayq.config.table import TABLE
 
@@ -44,6 +45,7 @@ __all__ = [
     "Problem",
     "ProcessSettings",
     "QueueSettings",
+    "Reload",
     "ResultSettings",
     "RouteSettings",
     "ServiceAddress",
@@ -55,6 +57,7 @@ __all__ = [
     "SmtpTimeouts",
     "StoreSettings",
     "UsageError",
+    "decide_reload",
     "leftover_variables",
     "load",
     "parse_broker_addresses",

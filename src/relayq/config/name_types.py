@@ -29,29 +29,33 @@ def strings() -> ValueType:
 
 def queue() -> ValueType:
     """Return the type of a queue that may be off: ``str``, blank = ``None``."""
-    return _broker_name("queue", "a queue name of 1 to 255 bytes, not starting with amq.", empty=None)
 
-
-def needed_queue() -> ValueType:
-    """Return the type of a queue that cannot be off: ``str``."""
-    return replace(not_empty(queue()), expected="a queue name of 1 to 255 bytes, not starting with amq.")
-
-
-def exchange(*, empty: object = "") -> ValueType:
-    """Return the type of exchange names: ``str``, blank = the default exchange, whose name is empty."""
-    return _broker_name("exchange", "an exchange name of at most 255 bytes, not starting with amq.", empty=empty)
-
-
-def _broker_name(name: str, expected: str, *, empty: object) -> ValueType:
     def parse(text: str) -> str:
-        value = _printable(text.strip())
-        if len(value.encode("utf-8")) > MAX_NAME_OCTETS:
-            raise BadValueError(f"is longer than {MAX_NAME_OCTETS} bytes")
+        value = _short_string(text)
         if value.startswith("amq."):
             raise BadValueError("starts with amq., which belongs to the broker")
         return value
 
-    return ValueType(name=name, expected=expected, parse=parse, empty=empty)
+    expected = f"a queue name of 1 to {MAX_NAME_OCTETS} bytes, not starting with amq."
+    return ValueType(name="queue", expected=expected, parse=parse, empty=None)
+
+
+def needed_queue() -> ValueType:
+    """Return the type of a queue that cannot be off: ``str``."""
+    return not_empty(queue())
+
+
+def exchange(*, empty: object = "") -> ValueType:
+    """Return the type of exchange names: ``str``, blank = the default exchange, whose name is empty."""
+    expected = f"an exchange name of at most {MAX_NAME_OCTETS} bytes"
+    return ValueType(name="exchange", expected=expected, parse=_short_string, empty=empty)
+
+
+def _short_string(text: str) -> str:
+    value = _printable(text.strip())
+    if len(value.encode("utf-8")) > MAX_NAME_OCTETS:
+        raise BadValueError(f"is longer than {MAX_NAME_OCTETS} bytes")
+    return value
 
 
 def path() -> ValueType:

@@ -134,10 +134,14 @@ class Report:
             lines.append(Problem(where=problem.where, key="", text="too much is wrong, the rest was not looked at"))
 
 
+def escape(text: str) -> str:
+    """Text of unknown origin without characters that move the cursor or end a line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
 def one_line(text: str) -> str:
-    """Text of unknown origin with its control characters escaped, cut to a bounded length."""
-    shown = text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in shown)
+    """The same, cut to a bounded length."""
+    return escape(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…")
 
 
 def quote(text: str) -> str:

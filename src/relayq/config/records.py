@@ -1,7 +1,7 @@
 """The typed configuration: one record per consumer, so a component gets what it uses and nothing else.
 
-Fields are named like their keys, ``_`` for ``-``, without the prefix common to a record; ``Record.keys`` gives the
-correspondence. Durations are seconds, sizes bytes. Values that are secret are left out of every ``repr``.
+Fields are named like their keys, ``_`` for ``-``, without the prefix common to a record; ``Record.keys_by_field``
+tells which is which. Durations are seconds, sizes bytes. Values that are secret are left out of every ``repr``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Record:
     RENAMED: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
-    def keys(cls) -> dict[str, str]:
+    def keys_by_field(cls) -> dict[str, str]:
         """Field name → key of the setting."""
         names = [item.name for item in fields(cls)]  # type: ignore[arg-type] # every subclass is a dataclass
         return {name: cls.RENAMED.get(name, cls.PREFIX + name.replace("_", "-")) for name in names}
@@ -35,7 +35,7 @@ class Record:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Pick the fields out of ``values``, which has every key."""
-        return cls(**{name: values[key] for name, key in cls.keys().items()})
+        return cls(**{name: values[key] for name, key in cls.keys_by_field().items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from relayq.config import records
 from relayq.config.broker_address import EmbeddedAddress
 from relayq.config.entry import Source
-from relayq.config.problems import MASK, mask_credentials
+from relayq.config.problems import MASK, escape, mask_credentials
 from relayq.config.table import TABLE
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Effective:
             return str(self.value)
         if isinstance(self.value, tuple) and self.setting.key.endswith("-address"):
             return ",".join(map(str, self.value))
-        return MASK if self.setting.secret else mask_credentials(self.text)
+        return MASK if self.setting.secret else escape(mask_credentials(self.text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,14 @@ class Settings:
     log: records.LogSettings
     warnings: tuple[Problem, ...]
     effective: Mapping[str, Effective] = field(repr=False)
+
+
+def with_inbox(effective: Mapping[str, Effective]) -> dict[str, Effective]:
+    """Let injected messages go to the outbox when no source says otherwise."""
+    inbox, outbox = effective["rabbitmq-inbox"], effective["rabbitmq-outbox"]
+    if inbox.source is Source.DEFAULT:
+        inbox = replace(inbox, value=outbox.value, text=outbox.text)
+    return {**effective, "rabbitmq-inbox": inbox}
 
 
 def build_settings(effective: Mapping[str, Effective], warnings: tuple[Problem, ...]) -> Settings:

@@ -445,7 +445,7 @@ _STORE = (
 )
 
 _DOWNLOADS = (
-    _row("download-cache", store_address(), "", _B, _FIXED, "Store that keeps downloads.", NOT_YET, secret=True),
+    _row("download-cache", store_address(), "", _B, _FIXED, "Store that keeps downloads.", NOT_YET),
     _row("download-ttl", seconds(), "3600", _B, _R, "Longest time a download is reused.", NOT_YET),
     _row("download-user-agent", string(), f"relayq/{__version__}", _A, _R, "User-Agent of downloads.", NOT_YET),
     _row(
