@@ -1,0 +1,177 @@
+"""`relayq.ports.Broker` on RabbitMQ: publish everything, wait for the confirms, then acknowledge."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from functools import partial
+
+from relayq.adapters.rabbitmq.consumer import RabbitMqItem
+from relayq.adapters.rabbitmq.consumption import Consumer, ConsumerConnection, RabbitMqConsumption
+from relayq.adapters.rabbitmq.dialer import Dialer
+from relayq.adapters.rabbitmq.link import Log
+from relayq.adapters.rabbitmq.options import RabbitMqOptions
+from relayq.adapters.rabbitmq.publisher import PendingPublish, Publisher, Settlement
+from relayq.ports import BrokerListener, Clock, OutboxItem, Publication
+
+
+class _Nothing:
+    """What there is to wait for when nothing is published."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+_NOTHING = _Nothing()
+
+
+class RabbitMqBroker:
+    """A broker for one process: publisher connections from `open` on, consumer connections from the first `consume`.
+
+    ``log`` is called with a level (``info``, ``warning``, ``error``) and one line of text without credentials.
+    """
+
+    def __init__(self, options: RabbitMqOptions, listener: BrokerListener, clock: Clock, log: Log) -> None:
+        self._options = options
+        self._listener = listener
+        self._clock = clock
+        self._log = log
+        self._dialer = Dialer()
+        self._publishers: tuple[Publisher, ...] = ()
+        self._consumer_connections: tuple[ConsumerConnection, ...] = ()
+        self._connecting = asyncio.Lock()
+        self._consumptions: list[RabbitMqConsumption] = []
+        self._is_blocked = False
+        self._is_closed = False
+        self._turn = 0
+
+    @property
+    def is_blocked(self) -> bool:
+        """One of the publisher connections is blocked by the broker."""
+        return self._is_blocked
+
+    @property
+    def max_publish_bytes(self) -> int:
+        """Largest body, by configuration, by broker version, or as the broker told when it refused one."""
+        return min((publisher.max_publish for publisher in self._publishers), default=self._options.max_publish)
+
+    async def open(self) -> None:
+        """Connect the publishers and prepare the queues; see `relayq.ports.Broker.open`."""
+        if any(endpoint.tls and not endpoint.verify for endpoint in self._options.endpoints):
+            self._log("warning", "certificates of brokers are not checked (rabbitmq-verify: false)")
+        self._publishers = tuple(
+            Publisher(
+                number,
+                self._options,
+                self._dialer,
+                self._clock,
+                self._log,
+                self._blocked_changed,
+                self._listener.unroutable,
+            )
+            for number in range(1, self._options.publishers + 1)
+        )
+        try:
+            for publisher in self._publishers:
+                await publisher.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    def _blocked_changed(self) -> None:
+        blocked = any(publisher.is_blocked for publisher in self._publishers)
+        if blocked != self._is_blocked:
+            self._is_blocked = blocked
+            self._log("warning", "the broker takes no messages now" if blocked else "the broker takes messages again")
+            self._listener.flow_changed(blocked=blocked)
+
+    async def consume(self, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None]) -> RabbitMqConsumption:
+        """Hand out messages of ``queue``; ``prefetch`` counts per consumer connection (spec amqp.md 5).
+
+        Raises:
+            TopologyError: The queue does not exist and must not be declared, or differs from what is wanted.
+            BrokerRefusedError: No permission.
+            BrokerUnavailableError: Only when constructed with a time limit.
+        """
+        await self._connect_consumers()
+        consumption = RabbitMqConsumption(
+            tuple(
+                Consumer(connection, queue, prefetch, deliver, self._listener.items_lost)
+                for connection in self._consumer_connections
+            )
+        )
+        self._consumptions.append(consumption)
+        try:
+            await consumption.started()
+        except BaseException:
+            await consumption.stop()
+            raise
+        return consumption
+
+    async def _connect_consumers(self) -> None:
+        async with self._connecting:
+            if self._consumer_connections:
+                return
+            connections = tuple(
+                ConsumerConnection(number, self._options, self._dialer, self._clock, self._log)
+                for number in range(1, self._options.consumers + 1)
+            )
+            try:
+                for connection in connections:
+                    await connection.link.open()
+            except BaseException:
+                for connection in connections:
+                    await connection.link.close()
+                raise
+            self._consumer_connections = connections
+
+    def settle(self, item: OutboxItem, publications: Sequence[Publication]) -> Awaitable[None]:
+        """Publish, and acknowledge after the last confirm."""
+        assert isinstance(item, RabbitMqItem)
+        if not publications:
+            item.channel.finish(item)
+            return _NOTHING
+        # All publications of one message take the same way, so they stay in order (spec amqp.md 2).
+        publisher = self._publishers[item.tag % len(self._publishers)]
+        return self._submit(publisher, publications, partial(item.channel.finish, item))
+
+    def requeue(self, item: OutboxItem) -> None:
+        """Give an item back."""
+        assert isinstance(item, RabbitMqItem)
+        item.channel.requeue(item)
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        """Publish without a consumed item; returns once all are confirmed.
+
+        Raises:
+            BrokerUnavailableError: Only when constructed with a time limit.
+        """
+        if publications:
+            self._turn += 1
+            await self._submit(self._publishers[self._turn % len(self._publishers)], publications, None)
+
+    def _submit(
+        self, publisher: Publisher, publications: Sequence[Publication], finish: Callable[[], None] | None
+    ) -> asyncio.Future[None]:
+        outbox = self._options.outbox
+        for publication in publications:
+            if publication.due_at is not None and publication.queue != outbox:
+                raise ValueError(f"only messages for {outbox!r} can be delayed, not for {publication.queue!r}")
+        settlement = Settlement(asyncio.get_running_loop().create_future(), len(publications), finish)
+        for publication in publications:
+            publisher.submit(PendingPublish(publication, settlement))
+        return settlement.future
+
+    async def close(self) -> None:
+        """Flush acknowledgements, stop consuming, close all connections. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        consumptions, self._consumptions = self._consumptions, []
+        for consumption in consumptions:
+            await consumption.stop()
+        await asyncio.gather(
+            *(connection.link.close() for connection in self._consumer_connections),
+            *(publisher.close() for publisher in self._publishers),
+        )

@@ -1,0 +1,171 @@
+"""Consuming: one channel per consumer, acknowledgements in batches, consumers that come back.
+
+Of each channel the open delivery tags are kept in order. An acknowledgement with ``multiple`` covers every lower tag,
+so it is only used up to below the lowest tag that is still open (spec amqp.md 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pamqp import base, commands
+
+from relayq.adapters.rabbitmq.connection import AmqpConnection, Channel
+from relayq.adapters.rabbitmq.errors import PRECONDITION_FAILED, ChannelClosedError
+from relayq.adapters.rabbitmq.frames import Delivery, encode_ack, encode_consume, encode_requeue
+from relayq.ports import OutboxItem, Properties
+
+
+class RabbitMqItem:
+    """A consumed message. ``is_held`` turns false when the broker took it back."""
+
+    __slots__ = ("body", "channel", "consumed_at", "is_held", "properties", "redelivered", "tag")
+
+    def __init__(self, channel: ConsumerChannel, delivery: Delivery, consumed_at: float) -> None:
+        self.body: bytes = delivery.body
+        self.properties: Properties = delivery.properties
+        self.redelivered: bool = delivery.redelivered
+        self.consumed_at: float = consumed_at
+        self.is_held: bool = True
+        self.tag: int = delivery.tag
+        self.channel = channel
+
+    def __repr__(self) -> str:
+        return f"<RabbitMqItem {self.tag}, {len(self.body)} bytes{'' if self.is_held else ', not held'}>"
+
+
+class ConsumerChannel(Channel):
+    """A channel that consumes one queue.
+
+    Attributes:
+        few: ``on_few_held`` is called whenever at most so many items are held after one ended.
+    """
+
+    def __init__(
+        self,
+        connection: AmqpConnection,
+        deliver: Callable[[OutboxItem], None],
+        monotonic: Callable[[], float],
+        on_ended: Callable[[ChannelClosedError, int], None],
+        on_few_held: Callable[[], None],
+    ) -> None:
+        super().__init__(connection)
+        self._deliver = deliver
+        self._monotonic = monotonic
+        self._on_ended = on_ended
+        self._on_few_held = on_few_held
+        self.few = -1
+        self._is_draining = False
+        self._items: dict[int, RabbitMqItem] = {}
+        self._highest_tag = 0
+        self._finished: list[int] = []
+        self._consumers = 0
+        self._consumer_tag = ""
+
+    @property
+    def held(self) -> int:
+        """Items neither settled nor given back."""
+        return len(self._items)
+
+    async def consume(self, queue: str, prefetch: int) -> None:
+        """Start handing out.
+
+        Raises:
+            ChannelClosedError: No such queue, no permission, or the connection ended.
+        """
+        self._consumers += 1
+        self._consumer_tag = f"relayq-{self._consumers}"
+        globally = False  # refused by RabbitMQ 4.3, and never meant: the prefetch is this consumer's
+        qos = self.call(commands.Basic.Qos(0, prefetch, globally), commands.Basic.QosOk)
+        request = encode_consume(self.number, queue, self._consumer_tag)
+        consuming = self.call(request, commands.Basic.ConsumeOk)
+        await qos
+        await consuming
+
+    async def cancel(self) -> None:
+        """Stop handing out; items stay valid.
+
+        Raises:
+            ChannelClosedError: The channel or the connection ended.
+        """
+        tag, self._consumer_tag = self._consumer_tag, ""
+        if tag and self.is_open:
+            await self.call(commands.Basic.Cancel(tag), commands.Basic.CancelOk)
+
+    def close_when_empty(self) -> None:
+        """Close as soon as nothing is held: items handed out stay valid until then."""
+        self._is_draining = True
+        self.few = 0
+        self._look_at_held()
+
+    def _look_at_held(self) -> None:
+        if len(self._items) > self.few:
+            return
+        if self._is_draining:
+            self._write_acks()
+            self.close("no longer needed")
+        else:
+            self._on_few_held()
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Hand a message out."""
+        item = RabbitMqItem(self, delivery, self._monotonic())
+        self._items[delivery.tag] = item
+        self._highest_tag = delivery.tag
+        self._deliver(item)
+
+    def finish(self, item: RabbitMqItem) -> None:
+        """Acknowledge an item with the next batch; an item that is not held any more is left to the broker."""
+        if self._items.pop(item.tag, None) is None:
+            return
+        if not self._finished:
+            self.connection.call_before_flush(self._write_acks)
+        self._finished.append(item.tag)
+        if len(self._items) <= self.few:
+            self._look_at_held()
+
+    def requeue(self, item: RabbitMqItem) -> None:
+        """Give an item back."""
+        if self._items.pop(item.tag, None) is None:
+            return
+        item.is_held = False
+        self.connection.write(encode_requeue(self.number, item.tag))
+        if len(self._items) <= self.few:
+            self._look_at_held()
+
+    def _write_acks(self) -> None:
+        finished, self._finished = self._finished, []
+        if not self.is_open or not finished:
+            return
+        finished.sort()
+        lowest_open = next(iter(self._items), self._highest_tag + 1)
+        below = 0
+        while below < len(finished) and finished[below] < lowest_open:
+            below += 1
+        write = self.connection.write
+        if below:
+            write(encode_ack(self.number, finished[below - 1], multiple=below > 1))
+        for tag in finished[below:]:
+            write(encode_ack(self.number, tag, multiple=False))
+
+    def on_method(self, method: base.Frame) -> bool:
+        """The broker cancels the consumer (queue gone, node gone, consumer timeout)."""
+        if isinstance(method, commands.Basic.Cancel):
+            if method.consumer_tag == self._consumer_tag:
+                # Its deliveries count as returned; closing the channel makes that true.
+                self.close("consumer cancelled by the broker")
+            return True
+        return False
+
+    def on_closed(self, error: ChannelClosedError) -> None:
+        """Nothing is held any more."""
+        items, self._items = self._items, {}
+        for item in items.values():
+            item.is_held = False
+        self._finished.clear()
+        self._on_ended(error, len(items))
+
+
+def is_consumer_timeout(error: ChannelClosedError) -> bool:
+    """The broker closed the channel because an item was held longer than it allows (spec amqp.md 16)."""
+    return error.code == PRECONDITION_FAILED and "timed out" in error.text

@@ -1,0 +1,213 @@
+"""A consumer that survives: channels and connections come and go, the consumer of the queue is set up again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from relayq.adapters.rabbitmq.connection import AmqpConnection
+from relayq.adapters.rabbitmq.consumer import ConsumerChannel, is_consumer_timeout
+from relayq.adapters.rabbitmq.declarer import Declarer
+from relayq.adapters.rabbitmq.dialer import Dialer
+from relayq.adapters.rabbitmq.errors import ACCESS_REFUSED, NOT_FOUND, ChannelClosedError, ConnectionLostError
+from relayq.adapters.rabbitmq.link import Backoff, Link, Log
+from relayq.adapters.rabbitmq.options import RabbitMqOptions
+from relayq.ports import BrokerError, BrokerRefusedError, BrokerUnavailableError, Clock, OutboxItem, TopologyError
+
+_TIMEOUT_ADVICE = (
+    "the broker took messages back because they were unacknowledged for longer than its consumer_timeout; raise that, "
+    "or lower rabbitmq-ack-limit and rabbitmq-max-hold"
+)
+
+
+class ConsumerConnection:
+    """A connection for consumers; prepares the topology whenever it is made."""
+
+    def __init__(self, number: int, options: RabbitMqOptions, dialer: Dialer, clock: Clock, log: Log) -> None:
+        self.options = options
+        self.clock = clock
+        self.log = log
+        self.declarer: Declarer | None = None
+        self.link = Link(f"consumer {number}", options, dialer, self._prepare, clock, log)
+
+    async def _prepare(self, connection: AmqpConnection) -> None:
+        declarer = Declarer(connection, self.options, self.log)
+        await declarer.prepare()
+        self.declarer = declarer
+
+
+class Consumer:
+    """One consumer of one queue on one connection, until it is cancelled."""
+
+    def __init__(
+        self,
+        home: ConsumerConnection,
+        queue: str,
+        prefetch: int,
+        deliver: Callable[[OutboxItem], None],
+        on_items_lost: Callable[[], None],
+    ) -> None:
+        self._home = home
+        self._queue = queue
+        self._prefetch = prefetch
+        self._deliver = deliver
+        self._on_items_lost = on_items_lost
+        self._is_stopping = False
+        self._changed = asyncio.Event()
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closed_by: ChannelClosedError | None = None
+        self._channel: ConsumerChannel | None = None
+        self._last_log: float | None = None
+        self._task = asyncio.create_task(self._run(), name=f"consumer of {queue}")
+
+    async def started(self) -> None:
+        """Wait until the broker hands out messages.
+
+        Raises:
+            TopologyError: No such queue.
+            BrokerRefusedError: No permission.
+            BrokerUnavailableError: Not within the time limit of the options, when there is one.
+        """
+        try:
+            async with asyncio.timeout(self._home.options.time_limit):
+                await asyncio.shield(self._started)
+        except TimeoutError:
+            raise BrokerUnavailableError(f"cannot consume {self._queue!r} within the time limit") from None
+
+    async def cancel(self) -> None:
+        """Stop handing out; items stay valid."""
+        self._is_stopping = True
+        if self._channel is not None:
+            self._changed.set()
+        else:
+            self._task.cancel()
+        await asyncio.wait((self._task,))
+
+    def set_prefetch(self, prefetch: int) -> None:
+        """Change the prefetch with the next consumer, which is set up at once or when few enough items are held."""
+        self._prefetch = prefetch
+        self._changed.set()
+
+    async def stop(self) -> None:
+        """End at once; the connection is closed by its owner."""
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+
+    async def _run(self) -> None:
+        timings = self._home.options.timings
+        backoff = Backoff(timings)
+        while not self._is_stopping:
+            connection = await self._home.link.up()
+            began = self._home.clock.monotonic()
+            error = await self._consume_until_error(connection)
+            if error is None or self._is_stopping:
+                return
+            if not self._started.done() and (refusal := _refusal(self._queue, error)) is not None:
+                self._started.set_exception(refusal)
+                return
+            if connection.lost.done():
+                continue  # the link has waits of its own
+            self._note(error)
+            if self._home.clock.monotonic() - began >= timings.stable_after:
+                backoff.reset()
+            await asyncio.sleep(backoff.next_wait())
+
+    async def _consume_until_error(self, connection: AmqpConnection) -> ChannelClosedError | None:
+        """Consume until told to stop (``None``), or until the channel or the connection ends."""
+        self._closed_by = None
+        try:
+            await self._declare()
+            channel = ConsumerChannel(
+                connection, self._deliver, self._home.clock.monotonic, self._take_end, self._changed.set
+            )
+            self._channel = channel
+            await channel.open()
+            while not self._is_stopping and channel.is_open:
+                await self._consume_on(channel)
+            if channel.is_open:
+                channel.close_when_empty()
+        except ConnectionLostError as error:
+            return ChannelClosedError(error.code, str(error))
+        except ChannelClosedError as error:
+            return error
+        finally:
+            self._channel = None
+        return self._closed_by
+
+    async def _declare(self) -> None:
+        """Declare a queue that is none of the configured ones: a one-shot command names its own."""
+        declarer, options = self._home.declarer, self._home.options
+        is_configured = self._queue == options.outbox or self._queue in options.queues
+        if declarer is not None and options.declare and not is_configured:
+            await declarer.declare_one(self._queue)
+
+    async def _consume_on(self, channel: ConsumerChannel) -> None:
+        """Consume with one prefetch until it has to change, or everything ends.
+
+        A new consumer does not count what the old one handed out. So the new one starts when at most half of its
+        prefetch is still held: at once when the prefetch doubles, later when it shrinks.
+        """
+        prefetch = self._prefetch
+        await channel.consume(self._queue, prefetch)
+        if not self._started.done():
+            self._started.set_result(None)
+        while self._prefetch == prefetch and not self._is_stopping and channel.is_open:
+            await self._next_change()
+        if not channel.is_open:
+            return
+        await channel.cancel()
+        while channel.held > self._prefetch // 2 and not self._is_stopping and channel.is_open:
+            channel.few = self._prefetch // 2
+            await self._next_change()
+        channel.few = -1
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _take_end(self, error: ChannelClosedError, lost_items: int) -> None:
+        self._closed_by = error
+        self._changed.set()
+        if lost_items:
+            self._on_items_lost()
+
+    def _note(self, error: ChannelClosedError) -> None:
+        now = self._home.clock.monotonic()
+        if is_consumer_timeout(error):
+            self._home.log("warning", f"queue {self._queue!r}: {_TIMEOUT_ADVICE} ({error.text})")
+        elif self._last_log is None or now - self._last_log >= self._home.options.timings.retry_log_interval:
+            self._last_log = now
+            self._home.log("warning", f"consumer of queue {self._queue!r} ended: {error}; consuming again")
+
+
+class RabbitMqConsumption:
+    """The consumers of one queue, one per consumer connection."""
+
+    def __init__(self, consumers: tuple[Consumer, ...]) -> None:
+        self._consumers = consumers
+
+    async def cancel(self) -> None:
+        """Stop handing out; items stay valid."""
+        await asyncio.gather(*(consumer.cancel() for consumer in self._consumers))
+
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Change the prefetch of each consumer; up to half as many more may be out for a moment."""
+        for consumer in self._consumers:
+            consumer.set_prefetch(prefetch)
+
+    async def started(self) -> None:
+        """Wait for all of them; raises what `Consumer.started` raises."""
+        await asyncio.gather(*(consumer.started() for consumer in self._consumers))
+
+    async def stop(self) -> None:
+        """End at once."""
+        await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
+
+
+def _refusal(queue: str, error: ChannelClosedError) -> BrokerError | None:
+    """What the first try means when it will not get better by itself."""
+    if error.code == NOT_FOUND:
+        return TopologyError(f"queue {queue!r} does not exist: {error.text}")
+    if error.code == ACCESS_REFUSED:
+        return BrokerRefusedError(f"no permission to consume {queue!r}: {error.text}")
+    return None

@@ -1,0 +1,145 @@
+"""Declares queues, on a channel of its own: the broker answers a refused declaration by closing the channel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from pamqp import commands
+
+from relayq.adapters.rabbitmq.connection import AmqpConnection, Channel
+from relayq.adapters.rabbitmq.errors import ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, ChannelClosedError
+from relayq.adapters.rabbitmq.frames import encode_exchange_declare, encode_queue_bind, encode_queue_declare
+from relayq.adapters.rabbitmq.options import RabbitMqOptions
+from relayq.adapters.rabbitmq.topology import (
+    LAZY_ARGUMENT,
+    QueueDeclaration,
+    Topology,
+    declaration_error,
+    parse_version,
+)
+from relayq.ports import TopologyError
+
+# AMQP short strings: what is longer is no name.
+LONGEST_NAME_BYTES = 255
+
+
+class Declarer:
+    """Declares on one connection; calls must not overlap unless `declare_one` makes them."""
+
+    def __init__(self, connection: AmqpConnection, options: RabbitMqOptions, log: Callable[[str, str], None]) -> None:
+        self.version = parse_version(connection.server_properties)
+        self.topology = Topology(options, self.version)
+        self._connection = connection
+        self._options = options
+        self._log = log
+        self._channel = Channel(connection)
+        self._lock = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Declare, or only check, everything configured.
+
+        Raises:
+            TopologyError: Something exists differently, or is missing and must not be declared.
+            BrokerRefusedError: No permission.
+            ChannelClosedError: Anything that may pass.
+        """
+        async with self._lock:
+            await self._prepare_exchange()
+            pending = list(self.topology.configured())
+            toggled: set[str] = set()
+            while pending:
+                pending = await self._declare_run(pending, toggled)
+
+    async def _prepare_exchange(self) -> None:
+        exchange = self._options.exchange
+        if not exchange:
+            return
+        await self._open()
+        durable, passive = self._options.durable, not self._options.declare
+        request = encode_exchange_declare(self._channel.number, exchange, passive=passive, durable=durable)
+        try:
+            await self._channel.call(request, commands.Exchange.DeclareOk)
+        except ChannelClosedError as error:
+            if passive and error.code == NOT_FOUND:
+                raise TopologyError(f"exchange {exchange!r} does not exist, and rabbitmq-declare is false") from None
+            raise declaration_error(error.code, error.text, exchange) or error from None
+
+    async def _declare_run(self, queues: Sequence[QueueDeclaration], toggled: set[str]) -> list[QueueDeclaration]:
+        """Declare in one go up to the first refusal; what has to be declared then."""
+        await self._open()
+        answers = [self._declare(queue) for queue in queues]
+        for position, (queue, answer) in enumerate(zip(queues, answers, strict=True)):
+            try:
+                await answer
+            except ChannelClosedError as error:
+                for later in answers[position + 1 :]:
+                    later.cancel()
+                rest = list(queues[position + 1 :])
+                if self._may_toggle_lazy(error) and queue.name not in toggled:
+                    toggled.add(queue.name)
+                    return [queue.with_lazy_toggled(), *rest]
+                self._judge(queue, error)
+                return rest
+        return []
+
+    def _declare(self, queue: QueueDeclaration) -> asyncio.Future[commands.Queue.DeclareOk]:
+        declare = self._options.declare
+        request = encode_queue_declare(
+            self._channel.number,
+            queue.name,
+            passive=not declare,
+            durable=queue.durable,
+            arguments=dict(queue.arguments) if declare else {},
+        )
+        answer = self._channel.call(request, commands.Queue.DeclareOk)
+        if self._options.exchange and declare and self._channel.is_open:
+            bind = encode_queue_bind(self._channel.number, queue.name, self._options.exchange)
+            self._channel.call(bind, commands.Queue.BindOk)
+        return answer
+
+    def _may_toggle_lazy(self, error: ChannelClosedError) -> bool:
+        return self._options.declare and error.code == PRECONDITION_FAILED and LAZY_ARGUMENT in error.text
+
+    def _judge(self, queue: QueueDeclaration, error: ChannelClosedError) -> None:
+        if not self._options.declare and error.code == NOT_FOUND:
+            if queue.is_required:
+                raise TopologyError(f"queue {queue.name!r} does not exist, and rabbitmq-declare is false") from None
+            self._log("warning", f"queue {queue.name!r} does not exist; results for it will only be logged")
+            return
+        raise declaration_error(error.code, error.text, queue.name) or error from None
+
+    async def declare_one(self, name: str) -> bool:
+        """Declare a queue on first use; whether it can be published to.
+
+        Raises:
+            ChannelClosedError: The connection ended, or something that may pass.
+        """
+        if not name or len(name.encode("utf-8", "replace")) > LONGEST_NAME_BYTES:
+            return False  # an empty name would make the broker invent a queue
+        async with self._lock:
+            queue = self.topology.find(name)
+            for attempt in (queue, queue.with_lazy_toggled()):
+                await self._open()
+                try:
+                    await self._declare(attempt)
+                except ChannelClosedError as error:
+                    if self._may_toggle_lazy(error) and attempt is queue:
+                        continue
+                    return self._is_usable(name, error)
+                else:
+                    return True
+            return True
+
+    def _is_usable(self, name: str, error: ChannelClosedError) -> bool:
+        if error.code == PRECONDITION_FAILED:
+            return True  # it exists, as somebody else wanted it
+        if error.code == ACCESS_REFUSED:
+            self._log("error", f"no permission to declare queue {name!r}: {error.text}")
+            return False
+        raise error
+
+    async def _open(self) -> None:
+        if not self._channel.is_open:
+            self._channel = Channel(self._connection)
+            await self._channel.open()

@@ -1,0 +1,183 @@
+"""A connection that comes back: tries addresses in turn, waits longer each time, prepares what lives on it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from relayq.adapters.rabbitmq.connection import AmqpConnection
+from relayq.adapters.rabbitmq.dialer import Dialer
+from relayq.adapters.rabbitmq.errors import (
+    ChannelClosedError,
+    ConnectionLostError,
+    ConnectionRefusedByBrokerError,
+)
+from relayq.adapters.rabbitmq.options import Endpoint, RabbitMqOptions, Timings
+from relayq.ports import BrokerRefusedError, BrokerUnavailableError, Clock, TopologyError
+
+Log = Callable[[str, str], None]
+
+
+class Backoff:
+    """Waits between tries: a sequence whose last entry repeats, each spread by some percent."""
+
+    def __init__(self, timings: Timings) -> None:
+        self._timings = timings
+        self._tries = 0
+
+    def reset(self) -> None:
+        """Start anew with the first wait."""
+        self._tries = 0
+
+    def next_wait(self) -> float:
+        """Seconds to wait now."""
+        waits, spread = self._timings.reconnect_waits, self._timings.reconnect_spread
+        wait = waits[min(self._tries, len(waits) - 1)]
+        self._tries += 1
+        return wait * random.uniform(1 - spread, 1 + spread)
+
+
+class Link:
+    """Keeps one connection alive until `close`.
+
+    ``prepare`` is awaited with every new connection before it counts as up; it may raise `TopologyError`,
+    `BrokerRefusedError`, `ChannelClosedError` or `ConnectionLostError`.
+    """
+
+    def __init__(
+        self,
+        purpose: str,
+        options: RabbitMqOptions,
+        dialer: Dialer,
+        prepare: Callable[[AmqpConnection], Awaitable[None]],
+        clock: Clock,
+        log: Log,
+        on_gave_up: Callable[[BrokerUnavailableError], None] | None = None,
+    ) -> None:
+        self.connection: AmqpConnection | None = None
+        self._on_gave_up = on_gave_up
+        self._is_up = asyncio.Event()
+        self._purpose = purpose
+        self._options = options
+        self._dialer = dialer
+        self._prepare = prepare
+        self._clock = clock
+        self._log = log
+        self._backoff = Backoff(options.timings)
+        self._next_endpoint = 0
+        self._refusals: dict[Endpoint, str] = {}
+        self._last_retry_log: float | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect for the first time, then keep the connection alive in the background.
+
+        Raises:
+            BrokerRefusedError: Every address refused.
+            TopologyError: A queue or exchange is not what is wanted.
+            BrokerUnavailableError: Not connected within the time limit of the options, when there is one.
+        """
+        try:
+            async with asyncio.timeout(self._options.time_limit):
+                await self._connect_first()
+        except TimeoutError:
+            raise BrokerUnavailableError(self._unavailable_text()) from None
+        self._keeper = asyncio.create_task(self._keep(), name=f"rabbitmq {self._purpose}")
+
+    async def _connect_first(self) -> None:
+        while True:
+            try:
+                await self._try_connect()
+            except (ConnectionLostError, ChannelClosedError) as error:
+                self._note_refusal(error)
+                if len(self._refusals) == len(set(self._options.endpoints)):
+                    raise BrokerRefusedError("; ".join(self._refusals.values())) from None
+                await self._wait(error)
+            else:
+                return
+
+    async def _keep(self) -> None:
+        while True:
+            assert self.connection is not None
+            connected_at = self._clock.monotonic()
+            reason = await asyncio.shield(self.connection.lost)
+            self.connection = None
+            self._is_up.clear()
+            self._log("warning", f"{self._purpose} connection lost: {reason}")
+            self._last_retry_log = self._clock.monotonic()
+            if self._clock.monotonic() - connected_at >= self._options.timings.stable_after:
+                self._backoff.reset()
+            try:
+                async with asyncio.timeout(self._options.time_limit):
+                    await self._reconnect()
+            except TimeoutError:
+                self._log("error", self._unavailable_text())
+                if self._on_gave_up is not None:
+                    self._on_gave_up(BrokerUnavailableError(self._unavailable_text()))
+                return
+
+    async def up(self) -> AmqpConnection:
+        """The connection, once there is one."""
+        while self.connection is None or self.connection.lost.done():
+            self._is_up.clear()
+            await self._is_up.wait()
+        return self.connection
+
+    async def _reconnect(self) -> None:
+        await asyncio.sleep(self._backoff.next_wait())
+        while True:
+            try:
+                await self._try_connect()
+            except (ConnectionLostError, ChannelClosedError, BrokerRefusedError, TopologyError) as error:
+                await self._wait(error)
+            else:
+                return
+
+    async def _try_connect(self) -> None:
+        endpoints = self._options.endpoints
+        endpoint = endpoints[self._next_endpoint % len(endpoints)]
+        self._next_endpoint += 1
+        connection = await self._dialer.connect(endpoint, f"{self._options.connection_name} {self._purpose}")
+        self._refusals.pop(endpoint, None)
+        try:
+            await self._prepare(connection)
+        except BaseException:
+            connection.abort("gave up")
+            raise
+        self.connection = connection
+        self._is_up.set()
+        self._last_retry_log = None
+        version = connection.server_properties.get("version", "")
+        product = connection.server_properties.get("product", "broker")
+        self._log("info", f"{self._purpose} connected to {endpoint} ({product} {version})")
+
+    def _note_refusal(self, error: ConnectionLostError | ChannelClosedError) -> None:
+        endpoint = self._options.endpoints[(self._next_endpoint - 1) % len(self._options.endpoints)]
+        if isinstance(error, ConnectionRefusedByBrokerError):
+            self._refusals[endpoint] = str(error)
+        else:
+            self._refusals.pop(endpoint, None)
+
+    async def _wait(self, error: Exception) -> None:
+        now = self._clock.monotonic()
+        wait = self._backoff.next_wait()
+        last = self._last_retry_log
+        if last is None or now - last >= self._options.timings.retry_log_interval:
+            self._last_retry_log = now
+            self._log("warning", f"{self._purpose} cannot connect: {error}; trying again")
+        await asyncio.sleep(wait)
+
+    def _unavailable_text(self) -> str:
+        hosts = ", ".join(map(str, self._options.endpoints))
+        return f"broker not reachable within {self._options.time_limit:g} s: {hosts}"
+
+    async def close(self) -> None:
+        """Stop reconnecting and end the connection in order."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait((self._keeper,))
+            self._keeper = None
+        if self.connection is not None:
+            connection, self.connection = self.connection, None
+            await connection.close(self._options.timings.close_timeout)

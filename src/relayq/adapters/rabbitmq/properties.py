@@ -1,0 +1,253 @@
+"""Property blocks of AMQP 0-9-1 content headers ⇄ `Properties`.
+
+A block is a 16 bit word of flags and the values of the flagged properties. What must not survive a republication
+(spec amqp.md 7) is dropped while decoding: ``user-id``, ``expiration``, ``content-type`` and the broker's bookkeeping
+headers. The remaining headers stay an encoded field table, so no value changes its type on the way through.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from relayq.adapters.rabbitmq.errors import ProtocolError
+from relayq.ports import Properties
+
+CONTENT_TYPE = 1 << 15
+CONTENT_ENCODING = 1 << 14
+HEADERS = 1 << 13
+DELIVERY_MODE = 1 << 12
+PRIORITY = 1 << 11
+CORRELATION_ID = 1 << 10
+REPLY_TO = 1 << 9
+EXPIRATION = 1 << 8
+MESSAGE_ID = 1 << 7
+TIMESTAMP = 1 << 6
+TYPE = 1 << 5
+USER_ID = 1 << 4
+APP_ID = 1 << 3
+CLUSTER_ID = 1 << 2
+
+JSON_TYPE = b"\x10application/json"
+PERSISTENT = 2
+TRANSIENT = 1
+
+# Blocks repeat when producers set no per-message property; longer ones are not worth the memory.
+CACHED_BLOCKS = 1024
+LONGEST_CACHED_BLOCK = 512
+
+_LONGEST_SHORT_STRING = 255
+_TIMESTAMP_MASK = (1 << 64) - 1
+_UINT16 = struct.Struct(">H")
+_UINT32 = struct.Struct(">I")
+_UINT64 = struct.Struct(">Q")
+
+# Spec amqp.md 7: bookkeeping of the broker, and CC/BCC, which would route extra copies.
+_DROPPED_HEADERS = frozenset({b"x-death", b"x-delivery-count", b"x-acquired-count", b"x-delay", b"CC", b"BCC"})
+_DROPPED_PREFIXES = (b"x-first-death-", b"x-last-death-")
+
+# Octets of a field value after its type octet (RabbitMQ's errata of the field types); long ones carry their length.
+_FIXED_FIELDS = {
+    **dict.fromkeys(b"tbB", 1),
+    **dict.fromkeys(b"suU", 2),
+    **dict.fromkeys(b"Iif", 4),
+    **dict.fromkeys(b"lLTd", 8),
+    ord("D"): 5,
+    ord("V"): 0,
+}
+_LONG_FIELDS = frozenset(b"SxAF")
+
+
+class PropertyDecoder:
+    """Decodes property blocks, remembering recent ones."""
+
+    def __init__(self) -> None:
+        self._cache: dict[bytes, Properties] = {}
+
+    def decode(self, block: bytes) -> Properties:
+        """Properties of a block, flags included.
+
+        Raises:
+            ProtocolError: Not a property block.
+        """
+        found = self._cache.get(block)
+        if found is not None:
+            return found
+        properties = decode_properties(block)
+        if len(block) <= LONGEST_CACHED_BLOCK:
+            if len(self._cache) >= CACHED_BLOCKS:
+                self._cache.clear()
+            self._cache[block] = properties
+        return properties
+
+
+def decode_properties(block: bytes) -> Properties:  # noqa: C901 - one branch per property, in wire order
+    """Decode one property block, flags included.
+
+    Raises:
+        ProtocolError: Truncated, over-long, or with flags AMQP 0-9-1 does not define.
+    """
+    if len(block) < 2:
+        raise ProtocolError("property block without flags")
+    flags = (block[0] << 8) | block[1]
+    if flags & 0b11:
+        raise ProtocolError("property flags that AMQP 0-9-1 does not define")
+    position = 2
+    content_encoding = correlation_id = reply_to = message_id = kind = app_id = None
+    priority = timestamp = None
+    headers = b""
+    persistent = False
+    try:
+        if flags & CONTENT_TYPE:
+            position += 1 + block[position]
+        if flags & CONTENT_ENCODING:
+            content_encoding, position = _short_string(block, position)
+        if flags & HEADERS:
+            headers, position = _headers(block, position)
+        if flags & DELIVERY_MODE:
+            persistent = block[position] == PERSISTENT
+            position += 1
+        if flags & PRIORITY:
+            priority = block[position]
+            position += 1
+        if flags & CORRELATION_ID:
+            correlation_id, position = _short_string(block, position)
+        if flags & REPLY_TO:
+            reply_to, position = _short_string(block, position)
+        if flags & EXPIRATION:
+            position += 1 + block[position]
+        if flags & MESSAGE_ID:
+            message_id, position = _short_string(block, position)
+        if flags & TIMESTAMP:
+            timestamp = _UINT64.unpack_from(block, position)[0]
+            position += 8
+        if flags & TYPE:
+            kind, position = _short_string(block, position)
+        if flags & USER_ID:
+            position += 1 + block[position]
+        if flags & APP_ID:
+            app_id, position = _short_string(block, position)
+        if flags & CLUSTER_ID:
+            position += 1 + block[position]
+    except (IndexError, struct.error):
+        raise ProtocolError("property block ends in the middle of a property") from None
+    if position != len(block):
+        raise ProtocolError("property block does not end where its properties do")
+    return Properties(
+        content_encoding=content_encoding,
+        persistent=persistent,
+        priority=priority,
+        correlation_id=correlation_id,
+        reply_to=reply_to,
+        message_id=message_id,
+        type=kind,
+        app_id=app_id,
+        timestamp=timestamp,
+        headers=headers,
+    )
+
+
+def _short_string(block: bytes, position: int) -> tuple[str, int]:
+    start = position + 1
+    end = start + block[position]
+    # The broker does not check the text; what is no UTF-8 must still be harmless text for everything above.
+    return block[start:end].decode("utf-8", "replace"), end
+
+
+def _headers(block: bytes, position: int) -> tuple[bytes, int]:
+    start = position + 4
+    end = start + _UINT32.unpack_from(block, position)[0]
+    if end > len(block):
+        raise ProtocolError("header table longer than its block")
+    return drop_bookkeeping(block[start:end]), end
+
+
+def drop_bookkeeping(table: bytes) -> bytes:
+    """A field table (without its length) without the headers that must not be republished.
+
+    A table that cannot be understood is cut at the first entry of unknown type: closing the connection over it would
+    bring the same message back for ever.
+    """
+    if b"x-" not in table and b"CC" not in table:
+        return table
+    kept: list[bytes] = []
+    position = 0
+    while position < len(table):
+        end = _field_end(table, position)
+        if end is None:
+            break
+        name = table[position + 1 : position + 1 + table[position]]
+        if name not in _DROPPED_HEADERS and not name.startswith(_DROPPED_PREFIXES):
+            kept.append(table[position:end])
+        position = end
+    return b"".join(kept)
+
+
+def _field_end(table: bytes, position: int) -> int | None:
+    """Where the table entry at ``position`` ends, ``None`` when it is damaged or of unknown type."""
+    type_position = position + 1 + table[position]
+    if type_position >= len(table):
+        return None
+    kind = table[type_position]
+    end = type_position + 1
+    if kind in _LONG_FIELDS:
+        if end + 4 > len(table):
+            return None
+        end += 4 + int(_UINT32.unpack_from(table, end)[0])
+    elif kind in _FIXED_FIELDS:
+        end += _FIXED_FIELDS[kind]
+    else:
+        return None
+    return end if end <= len(table) else None
+
+
+def encode_properties(
+    properties: Properties, *, persistent: bool, content_encoding: str | None, has_priority: bool = True
+) -> bytes:
+    """Encode a property block, flags included.
+
+    Args:
+        properties: What is carried over; its ``persistent`` and ``content_encoding`` are not looked at.
+        persistent: Delivery mode 2 instead of 1.
+        content_encoding: As published, ``None`` = absent.
+        has_priority: ``False`` leaves the priority out.
+    """
+    flags = CONTENT_TYPE | DELIVERY_MODE
+    parts = [b"", JSON_TYPE]
+    if content_encoding is not None:
+        flags |= CONTENT_ENCODING
+        parts.append(encode_short_string(content_encoding))
+    if properties.headers:
+        flags |= HEADERS
+        parts += (_UINT32.pack(len(properties.headers)), properties.headers)
+    parts.append(b"\x02" if persistent else b"\x01")
+    if has_priority and properties.priority is not None:
+        flags |= PRIORITY
+        parts.append(bytes((min(max(properties.priority, 0), 255),)))
+    if properties.correlation_id is not None:
+        flags |= CORRELATION_ID
+        parts.append(encode_short_string(properties.correlation_id))
+    if properties.reply_to is not None:
+        flags |= REPLY_TO
+        parts.append(encode_short_string(properties.reply_to))
+    if properties.message_id is not None:
+        flags |= MESSAGE_ID
+        parts.append(encode_short_string(properties.message_id))
+    if properties.timestamp is not None:
+        flags |= TIMESTAMP
+        parts.append(_UINT64.pack(properties.timestamp & _TIMESTAMP_MASK))
+    if properties.type is not None:
+        flags |= TYPE
+        parts.append(encode_short_string(properties.type))
+    if properties.app_id is not None:
+        flags |= APP_ID
+        parts.append(encode_short_string(properties.app_id))
+    parts[0] = _UINT16.pack(flags)
+    return b"".join(parts)
+
+
+def encode_short_string(text: str) -> bytes:
+    """One length octet and UTF-8; text over 255 octets is cut at a character."""
+    octets = text.encode("utf-8", "replace")
+    if len(octets) > _LONGEST_SHORT_STRING:
+        octets = octets[:_LONGEST_SHORT_STRING].decode("utf-8", "ignore").encode("utf-8")
+    return bytes((len(octets),)) + octets

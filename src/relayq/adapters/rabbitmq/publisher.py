@@ -1,0 +1,442 @@
+"""Publishing with confirms: nothing is forgotten before the broker confirmed that it has it.
+
+A publish waits (for a connection, the throttle, a declaration), is then unconfirmed under its tag, and ends confirmed,
+or given up when it is a result nobody can route. Whatever takes the connection away puts everything unconfirmed back
+in front of what waits (spec amqp.md 7 and 8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import re
+from collections import deque
+from collections.abc import Callable
+
+from pamqp import commands
+
+from relayq.adapters.rabbitmq.connection import AmqpConnection, Channel
+from relayq.adapters.rabbitmq.declarer import Declarer
+from relayq.adapters.rabbitmq.dialer import Dialer
+from relayq.adapters.rabbitmq.errors import PRECONDITION_FAILED, ChannelClosedError, ConnectionLostError
+from relayq.adapters.rabbitmq.frames import Confirm, Returned, encode_message, encode_publish
+from relayq.adapters.rabbitmq.link import Link, Log
+from relayq.adapters.rabbitmq.options import RabbitMqOptions
+from relayq.adapters.rabbitmq.properties import CACHED_BLOCKS, decode_properties, encode_properties
+from relayq.adapters.rabbitmq.topology import delay_ladder, delay_queue
+from relayq.ports import BrokerError, Clock, Properties, Publication, QueueRole
+
+# Queue names come from messages, so what is remembered of them is bounded.
+REMEMBERED_QUEUES = 10_000
+# Fast: the level costs more time than it saves traffic on bodies of some kilobytes.
+GZIP_LEVEL = 1
+CONFIRM_CHECKS = 4  # looks per confirm timeout
+
+_TOO_LARGE = re.compile(r"message size (\d+) is larger than configured max size (\d+)")
+
+
+class Settlement:
+    """Publications that end together; ``finish`` is called after the last confirm."""
+
+    __slots__ = ("finish", "future", "remaining")
+
+    def __init__(self, future: asyncio.Future[None], remaining: int, finish: Callable[[], None] | None) -> None:
+        self.future = future
+        self.remaining = remaining
+        self.finish = finish
+
+    def one_done(self) -> None:
+        """One publication is confirmed or given up."""
+        self.remaining -= 1
+        if self.remaining:
+            return
+        if self.finish is not None:
+            self.finish()
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+class PendingPublish:
+    """One publication on its way."""
+
+    __slots__ = ("block", "body", "is_compressed", "is_returned", "publication", "queue", "sent_at", "settlement",
+                 "tries", "was_redeclared")  # fmt: skip
+
+    def __init__(self, publication: Publication, settlement: Settlement) -> None:
+        self.publication = publication
+        self.settlement = settlement
+        self.body = publication.body
+        self.is_compressed = False
+        self.block = b""
+        self.queue = ""
+        self.sent_at = 0.0
+        self.tries = 0
+        self.is_returned = False
+        self.was_redeclared = False
+
+
+class _PublishChannel(Channel):
+    def __init__(self, connection: AmqpConnection, publisher: Publisher) -> None:
+        super().__init__(connection)
+        self._publisher = publisher
+        self.on_confirm = publisher.take_confirm  # type: ignore[method-assign] # once per message
+        self.on_returned = publisher.take_returned  # type: ignore[method-assign]
+
+    def on_flow_changed(self) -> None:
+        self._publisher.update_flow()
+
+    def on_closed(self, error: ChannelClosedError) -> None:
+        self._publisher.take_closed(error)
+
+
+class Publisher:
+    """One publisher connection with what waits for it."""
+
+    def __init__(
+        self,
+        number: int,
+        options: RabbitMqOptions,
+        dialer: Dialer,
+        clock: Clock,
+        log: Log,
+        on_blocked_changed: Callable[[], None],
+        on_unroutable: Callable[[Publication], None],
+    ) -> None:
+        self.is_blocked = False
+        self.max_publish = options.max_publish or 128 * 1024 * 1024
+        self._options = options
+        self._clock = clock
+        self._log = log
+        self._on_blocked_changed = on_blocked_changed
+        self._on_unroutable = on_unroutable
+        self._ladder = delay_ladder(options.delay_intervals)
+        self._throttle = options.throttle
+        self._loop = asyncio.get_running_loop()
+        self.link = Link(f"publisher {number}", options, dialer, self._prepare, clock, log, self.fail_all)
+        self._waiting: deque[PendingPublish] = deque()
+        self._declaring: dict[str, list[PendingPublish]] = {}
+        self._refused: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._later: dict[asyncio.TimerHandle, PendingPublish] = {}
+        self._check_timer: asyncio.TimerHandle | None = None
+        self._blocks: dict[Properties, bytes] = {}
+        self._channel: _PublishChannel | None = None
+        self._connection: AmqpConnection | None = None
+        self._declarer: Declarer | None = None
+        self._is_flowing = False
+        self._flowing_since = 0.0
+        self._unconfirmed: dict[int, PendingPublish] = {}
+        self._next_tag = 1
+        self._lowest_tag = 1
+        self._publish_frames: dict[str, bytes] = {}
+
+    # Life
+
+    async def open(self) -> None:
+        """Connect; raises what `Link.open` raises."""
+        await self.link.open()
+        self._check_confirms()
+
+    async def _prepare(self, connection: AmqpConnection) -> None:
+        declarer = Declarer(connection, self._options, self._log)
+        await declarer.prepare()
+        channel = _PublishChannel(connection, self)
+        await channel.open()
+        await channel.call(commands.Confirm.Select(), commands.Confirm.SelectOk)
+        if not declarer.version.is_supported:
+            self._log("warning", f"{connection.endpoint} is older than RabbitMQ 3.10, which is not supported")
+        if not self._options.max_publish:
+            self.max_publish = declarer.version.max_message_bytes
+        self._connection, self._declarer, self._channel = connection, declarer, channel
+        self._next_tag = self._lowest_tag = 1
+        self._publish_frames.clear()
+        for queue in declarer.topology.configured():
+            self._remember(queue.name)
+        self.update_flow()
+
+    async def close(self) -> None:
+        """Close the connection in order; what is unconfirmed stays unanswered, its waiters are cancelled."""
+        if self._check_timer is not None:
+            self._check_timer.cancel()
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        await self.link.close()
+        for pending in self._take_all():
+            pending.settlement.future.cancel()
+
+    def fail_all(self, error: BrokerError) -> None:
+        """The broker stayed away for longer than a one-shot command waits."""
+        for pending in self._take_all():
+            if not pending.settlement.future.done():
+                pending.settlement.future.set_exception(error)
+
+    def _take_all(self) -> list[PendingPublish]:
+        for timer in self._later:
+            timer.cancel()
+        everything = [*self._unconfirmed.values(), *self._waiting, *self._later.values()]
+        for pendings in self._declaring.values():
+            everything += pendings
+        self._unconfirmed.clear()
+        self._waiting.clear()
+        self._later.clear()
+        self._declaring.clear()
+        return everything
+
+    # Sending
+
+    def submit(self, pending: PendingPublish) -> None:
+        """Publish as soon as possible, after everything that waits already."""
+        if self._is_flowing and not self._waiting and len(self._unconfirmed) < self._throttle:
+            self._send(pending)
+        else:
+            self._waiting.append(pending)
+
+    def _pump(self) -> None:
+        waiting, unconfirmed = self._waiting, self._unconfirmed
+        while waiting and self._is_flowing and len(unconfirmed) < self._throttle:
+            self._send(waiting.popleft())
+
+    def _send(self, pending: PendingPublish) -> None:
+        publication = pending.publication
+        queue = publication.queue if publication.due_at is None else self._delay_queue(publication)
+        frame = self._publish_frames.get(queue)
+        if frame is None:
+            self._declare_first(queue, pending)
+            return
+        connection, channel = self._connection, self._channel
+        assert connection is not None
+        assert channel is not None
+        pending.queue = queue
+        pending.block = self._encode(pending, is_delayed=queue != publication.queue)
+        pending.sent_at = self._loop.time()
+        self._unconfirmed[self._next_tag] = pending
+        self._next_tag += 1
+        connection.write_pieces(
+            encode_message(frame, channel.number, pending.block, pending.body, connection.frame_max)
+        )
+
+    def _delay_queue(self, publication: Publication) -> str:
+        """Where a delayed copy goes now: the largest N below the seconds left + 1 (spec amqp.md 10)."""
+        assert publication.due_at is not None
+        left = (publication.due_at - self._clock.now()).total_seconds()
+        if left < 1:
+            return publication.queue
+        seconds = next(step for step in reversed(self._ladder) if step < left + 1)
+        return delay_queue(self._options.outbox, seconds)
+
+    def _encode(self, pending: PendingPublish, *, is_delayed: bool) -> bytes:
+        """Property block of a publish; compresses the body when that is asked for."""
+        properties = pending.publication.properties
+        if pending.publication.is_verbatim:
+            return self._encode_block(properties, properties.content_encoding)
+        if self._options.gzip and not pending.is_compressed:
+            self._compress(pending)
+        if pending.is_compressed:
+            return self._encode_block(properties, "gzip")
+        if is_delayed and self._drops_delay_priority():
+            return self._encode_block(properties, None, has_priority=False)
+        block = self._blocks.get(properties)
+        if block is None:
+            if len(self._blocks) >= CACHED_BLOCKS:
+                self._blocks.clear()
+            block = self._blocks[properties] = self._encode_block(properties, None)
+        return block
+
+    def _encode_block(self, properties: Properties, encoding: str | None, *, has_priority: bool = True) -> bytes:
+        persistent = self._options.persistent or properties.persistent
+        return encode_properties(
+            properties, persistent=persistent, content_encoding=encoding, has_priority=has_priority
+        )
+
+    def _drops_delay_priority(self) -> bool:
+        declarer = self._declarer
+        return (
+            self._options.queue_type == "quorum" and declarer is not None and declarer.version.has_two_priority_classes
+        )
+
+    @staticmethod
+    def _compress(pending: PendingPublish) -> None:
+        pending.body = gzip.compress(pending.body, GZIP_LEVEL, mtime=0)
+        pending.is_compressed = True
+
+    # Declaring on first use
+
+    def _remember(self, queue: str) -> None:
+        assert self._channel is not None
+        if len(self._publish_frames) >= REMEMBERED_QUEUES:
+            self._publish_frames.clear()
+        self._publish_frames[queue] = encode_publish(self._channel.number, self._options.exchange, queue)
+
+    def _declare_first(self, queue: str, pending: PendingPublish) -> None:
+        if not self._options.declare:
+            self._remember(queue)
+            self._send(pending)
+            return
+        refused_at = self._refused.get(queue)
+        if refused_at is not None:
+            if self._loop.time() - refused_at < self._options.timings.refused_queue_memory:
+                self._give_up(pending)
+                return
+            del self._refused[queue]
+        waiting = self._declaring.get(queue)
+        if waiting is not None:
+            waiting.append(pending)
+            return
+        self._declaring[queue] = [pending]
+        assert self._declarer is not None
+        task = asyncio.create_task(self._declare(queue, self._declarer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _declare(self, queue: str, declarer: Declarer) -> None:
+        try:
+            is_usable = await declarer.declare_one(queue)
+        except (ChannelClosedError, ConnectionLostError) as error:
+            self._log("warning", f"queue {queue!r} cannot be declared now: {error}")
+            for pending in self._declaring.pop(queue, ()):
+                self._publish_later(pending)
+            return
+        pendings = self._declaring.pop(queue, [])
+        if is_usable and declarer is self._declarer and self._channel is not None:
+            self._remember(queue)
+        if is_usable:
+            self._waiting.extendleft(reversed(pendings))
+            self._pump()
+            return
+        if len(self._refused) >= REMEMBERED_QUEUES:
+            self._refused.clear()
+        self._refused[queue] = self._loop.time()
+        for pending in pendings:
+            self._give_up(pending)
+
+    # Answers of the broker
+
+    def take_confirm(self, confirm: Confirm) -> None:
+        """An ack or nack of one publish or of all up to one."""
+        if not confirm.is_multiple:
+            pending = self._unconfirmed.pop(confirm.tag, None)
+            if pending is not None:
+                self._confirmed(pending, confirm.is_positive)
+        else:
+            last = confirm.tag or self._next_tag - 1
+            for tag in range(self._lowest_tag, min(last, self._next_tag - 1) + 1):
+                pending = self._unconfirmed.pop(tag, None)
+                if pending is not None:
+                    self._confirmed(pending, confirm.is_positive)
+            self._lowest_tag = max(self._lowest_tag, min(last + 1, self._next_tag))
+        if self._waiting:
+            self._pump()
+
+    def _confirmed(self, pending: PendingPublish, is_positive: bool) -> None:
+        if not is_positive:
+            self._log("warning", f"the broker refused a message for {pending.queue!r}; it is published again")
+            self._publish_later(pending)
+        elif not pending.is_returned:
+            pending.settlement.one_done()
+        elif pending.publication.role is QueueRole.OUTBOX:
+            self._forget_queue(pending)
+            self._publish_later(pending)
+        elif self._options.declare and not pending.was_redeclared:
+            pending.was_redeclared = True
+            self._forget_queue(pending)
+            self._waiting.appendleft(pending)
+        else:
+            self._give_up(pending)
+
+    def _forget_queue(self, pending: PendingPublish) -> None:
+        """The queue is gone: the next publish declares it again."""
+        pending.is_returned = False
+        self._publish_frames.pop(pending.queue, None)
+
+    def take_returned(self, returned: Returned) -> None:
+        """A publish found no queue; its confirm comes next.
+
+        A return carries no tag, so the publish is found by what it carries. Equal ones are interchangeable.
+        """
+        for pending in self._unconfirmed.values():
+            if (
+                pending.queue == returned.routing_key
+                and not pending.is_returned
+                and pending.body == returned.body
+                and decode_properties(pending.block) == returned.properties
+            ):
+                pending.is_returned = True
+                return
+
+    def take_closed(self, error: ChannelClosedError) -> None:
+        """The channel is gone: everything unconfirmed goes out again on the next one."""
+        self._waiting.extendleft(reversed(self._unconfirmed.values()))
+        too_large = _TOO_LARGE.search(error.text) if error.code == PRECONDITION_FAILED else None
+        if too_large is not None:
+            self._note_too_large(int(too_large[1]), int(too_large[2]))
+        for pending in self._unconfirmed.values():
+            pending.is_returned = False
+        self._unconfirmed.clear()
+        connection = self._connection
+        self._channel = self._connection = self._declarer = None
+        self._is_flowing = False
+        if connection is not None:
+            # A publisher without its channel is of no use; after a loss this does nothing.
+            connection.abort(f"channel closed: {error}")
+
+    def _note_too_large(self, size: int, limit: int) -> None:
+        self.max_publish = min(self.max_publish, limit)
+        for pending in tuple(self._unconfirmed.values()):
+            if len(pending.body) != size:
+                continue
+            if not pending.is_compressed and not pending.publication.is_verbatim:
+                self._compress(pending)
+            if len(pending.body) > limit:
+                self._waiting.remove(pending)
+                self._log(
+                    "error", f"a message of {size} bytes for {pending.queue!r} is over the broker's limit {limit}"
+                )
+                self._give_up(pending)
+
+    def _give_up(self, pending: PendingPublish) -> None:
+        """Nobody can route it: a result is reported and counts as done, anything else is kept and tried again."""
+        if pending.publication.role is QueueRole.OUTBOX:
+            self._publish_later(pending)
+            return
+        self._on_unroutable(pending.publication)
+        pending.settlement.one_done()
+
+    def _publish_later(self, pending: PendingPublish) -> None:
+        waits = self._options.timings.republish_waits
+        wait = waits[min(pending.tries, len(waits) - 1)]
+        pending.tries += 1
+
+        def submit() -> None:
+            del self._later[timer]
+            self.submit(pending)
+
+        timer = self._loop.call_later(wait, submit)
+        self._later[timer] = pending
+
+    # Flow
+
+    def update_flow(self) -> None:
+        """Look again whether the connection takes publishes, and send what waits if so."""
+        connection, channel = self._connection, self._channel
+        if connection is None or channel is None:
+            return  # what was blocked stays so until a new connection is up
+        is_blocked = connection.is_blocked or not channel.is_flow_active
+        was_flowing, self._is_flowing = self._is_flowing, not (is_blocked or connection.is_paused)
+        if self._is_flowing and not was_flowing:
+            self._flowing_since = self._loop.time()
+        if is_blocked != self.is_blocked:
+            self.is_blocked = is_blocked
+            self._on_blocked_changed()
+        self._pump()
+
+    def _check_confirms(self) -> None:
+        """End a connection on which a publish stays unconfirmed for too long (spec amqp.md 8)."""
+        limit = self._options.timings.confirm_timeout
+        oldest = next(iter(self._unconfirmed.values()), None)
+        if oldest is not None and self._is_flowing and self._connection is not None:
+            since = max(oldest.sent_at, self._flowing_since)
+            if self._loop.time() - since >= limit:
+                self._connection.abort(f"no confirm for {limit:g} s")
+        self._check_timer = self._loop.call_later(limit / CONFIRM_CHECKS, self._check_confirms)
