@@ -1,0 +1,260 @@
+"""The event loop's side of the embedded broker: `relayq.ports.Broker` over one file (spec amqp.md 20)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from relayq.adapters.embedded.options import DEFAULT_MAX_PUBLISH_BYTES, EmbeddedOptions
+from relayq.adapters.embedded.store import Change, Claim, Consumer, Store, decode_properties
+from relayq.adapters.embedded.tables import ClaimedMessage, QueueDepth
+from relayq.adapters.embedded.thread import StorageThread, ThreadCallbacks
+from relayq.ports import BrokerError, BrokerListener, BrokerUnavailableError, Clock, OutboxItem, Properties, Publication
+
+Log = Callable[[str, str], None]
+"""Level (``info``, ``warning``, ``error``) and text."""
+
+
+class EmbeddedItem:
+    """`relayq.ports.OutboxItem` of the embedded broker: held until it is settled, given back, or the broker closed."""
+
+    __slots__ = ("_encoded", "_properties", "body", "consumed_at", "consumption", "id", "is_open", "redelivered")
+
+    def __init__(self, consumption: EmbeddedConsumption, message: ClaimedMessage, consumed_at: float) -> None:
+        self.id, self.redelivered, self._encoded, self.body = message
+        self.consumption = consumption
+        self.consumed_at = consumed_at
+        self.is_open = True
+        self._properties: Properties | None = None
+
+    @property
+    def properties(self) -> Properties:
+        """Properties as published."""
+        if self._properties is None:
+            self._properties = decode_properties(self._encoded)
+        return self._properties
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is neither settled nor given back."""
+        return self.is_open and self.consumption.broker.is_running
+
+
+class EmbeddedConsumption:
+    """`relayq.ports.Consumption` of the embedded broker."""
+
+    def __init__(
+        self, broker: EmbeddedBroker, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None], clock: Clock
+    ) -> None:
+        self.broker = broker
+        self.consumer = Consumer(queue, prefetch, self._accept)
+        self._deliver = deliver
+        self._clock = clock
+        self._is_cancelled = False
+
+    async def cancel(self) -> None:
+        """Stop handing out: ``deliver`` is not called any more."""
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            await self.broker.run(lambda store: store.remove_consumer(self.consumer))
+
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Change how many unsettled items may be out at once; holds from the return on."""
+        await self.broker.run(lambda _: self.consumer.set_prefetch(prefetch))
+
+    def _accept(self, messages: Sequence[ClaimedMessage]) -> None:
+        now = self._clock.monotonic()
+        for message in messages:
+            if self._is_cancelled or not self.broker.is_running:
+                self.broker.give_back_unseen(message, self.consumer)
+            else:
+                self._deliver(EmbeddedItem(self, message, now))
+
+
+class EmbeddedBroker:
+    """`relayq.ports.Broker` in one SQLite file; any number of them, in any number of processes, share it."""
+
+    def __init__(self, options: EmbeddedOptions, listener: BrokerListener, clock: Clock, log: Log) -> None:
+        self._options = options
+        self._listener = listener
+        self._clock = clock
+        self._log = log
+        self._max_publish_bytes = options.max_publish or DEFAULT_MAX_PUBLISH_BYTES
+        self._thread: StorageThread | None = None
+        self._opened: asyncio.Future[Path] | None = None
+        self._closed: asyncio.Future[None] | None = None
+        self._outgoing: list[Change] = []
+        self._is_blocked = False
+        self._next_log_at = 0.0
+
+    @property
+    def is_blocked(self) -> bool:
+        """Nothing can be written now: no space, read-only, or locked by somebody else for long."""
+        return self._is_blocked
+
+    @property
+    def max_publish_bytes(self) -> int:
+        """Largest body."""
+        return self._max_publish_bytes
+
+    @property
+    def is_running(self) -> bool:
+        """Between `open` and `close`."""
+        return self._thread is not None
+
+    async def open(self) -> None:
+        """Open or make the file; keeps trying while it cannot be written.
+
+        Raises:
+            BrokerRefusedError: No permission (exit code 77).
+            BrokerStorageError: Cannot be created (73) or damaged (71).
+            TopologyError: Not one of ours, or of a newer version (78).
+            BrokerUnavailableError: Not usable within the time limit.
+        """
+        loop = asyncio.get_running_loop()
+        opened = self._opened = loop.create_future()
+        self._closed = loop.create_future()
+        callbacks = ThreadCallbacks(
+            opened=lambda path: None if opened.done() else opened.set_result(path),
+            failed=lambda error: None if opened.done() else opened.set_exception(error),
+            committed=self._committed,
+            flow_changed=self._flow_changed,
+            closed=self._finished,
+            log=self._log,
+        )
+        self._thread = StorageThread(self._options, self._clock, callbacks, loop)
+        self._thread.start()
+        try:
+            path = await opened
+        except BrokerError:
+            self._thread.join()
+            self._thread = self._closed = None
+            raise
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        self._log("info", f"embedded broker: {path}")
+
+    async def consume(self, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None]) -> EmbeddedConsumption:
+        """See `relayq.ports.Broker.consume`."""
+        consumption = EmbeddedConsumption(self, queue, prefetch, deliver, self._clock)
+        await self._running().call(lambda store: store.add_consumer(consumption.consumer))
+        return consumption
+
+    def settle(self, item: OutboxItem, publications: Sequence[Publication]) -> Awaitable[None]:
+        """See `relayq.ports.Broker.settle`: the publications and the removal are one transaction.
+
+        Raises:
+            ValueError: A publication cannot be stored: too large, or a queue name that is no text.
+        """
+        assert isinstance(item, EmbeddedItem)
+        self._check(publications)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if item.is_held:
+            item.is_open = False
+            self._submit(Change(done, publications, item_id=item.id, consumer=item.consumption.consumer))
+        else:
+            self._submit(Change(done, publications))
+        return done
+
+    def requeue(self, item: OutboxItem) -> None:
+        """See `relayq.ports.Broker.requeue`: the message returns to its place."""
+        assert isinstance(item, EmbeddedItem)
+        if item.is_held:
+            item.is_open = False
+            self._submit(Change(None, item_id=item.id, consumer=item.consumption.consumer, gives_back=True))
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        """See `relayq.ports.Broker.publish`.
+
+        Raises:
+            ValueError: As `settle`.
+        """
+        self._check(publications)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._submit(Change(done, publications))
+        await done
+
+    async def queue_depths(self) -> dict[str, QueueDepth]:
+        """Counts of all queues that hold messages, by name; no message is touched."""
+        return await self._running().call(lambda store: store.depths())
+
+    async def close(self) -> None:
+        """Write what waits, give back what is held, close the file.
+
+        What cannot be written within the time for it (`Timings.close_timeout`) is reported in the log; whoever awaits
+        it is cancelled.
+        """
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            if self._outgoing:
+                thread.submit(self._outgoing)
+                self._outgoing = []
+            thread.stop()
+        if self._closed is not None:
+            await asyncio.shield(self._closed)
+        if thread is not None:
+            thread.join()
+
+    async def run(self, action: Callable[[Store], None]) -> None:
+        """For consumptions: let ``action`` run beside the transactions, unless the broker is closed."""
+        if self._thread is not None:
+            await self._thread.call(action)
+
+    def give_back_unseen(self, message: ClaimedMessage, consumer: Consumer) -> None:
+        """For consumptions: a message that was claimed when nobody wanted it any more; a closed broker has none."""
+        if self._thread is not None:
+            self._submit(Change(None, item_id=message.id, consumer=consumer, gives_back=True, was_seen=False))
+
+    def _running(self) -> StorageThread:
+        if self._thread is None:
+            raise RuntimeError("the embedded broker is not open")
+        return self._thread
+
+    def _check(self, publications: Sequence[Publication]) -> None:
+        for publication in publications:
+            if len(publication.body) > self._max_publish_bytes:
+                raise ValueError(f"a body of {len(publication.body)} bytes is larger than rabbitmq-max-publish")
+            if not publication.queue.isascii():
+                publication.queue.encode()  # a lone surrogate cannot be stored
+
+    def _submit(self, change: Change) -> None:
+        self._running()
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(change)
+
+    def _flush(self) -> None:
+        if self._outgoing and self._thread is not None:
+            self._thread.submit(self._outgoing)
+            self._outgoing = []
+
+    def _committed(self, changes: Sequence[Change], claims: Sequence[Claim]) -> None:
+        for change in changes:
+            done = change.done
+            if done is not None and not done.done():
+                done.set_result(None)
+        for claim in claims:
+            claim.consumer.accept(claim.messages)
+
+    def _flow_changed(self, reason: str | None) -> None:
+        was_blocked, self._is_blocked = self._is_blocked, reason is not None
+        if reason is not None and (not was_blocked or self._clock.monotonic() >= self._next_log_at):
+            self._next_log_at = self._clock.monotonic() + self._options.timings.retry_log_interval
+            self._log("warning", f"the embedded broker cannot write: {reason}")
+        if was_blocked != self._is_blocked:
+            if reason is None:
+                self._log("info", "the embedded broker can write again")
+            self._listener.flow_changed(blocked=self._is_blocked)
+
+    def _finished(self, unwritten: Sequence[Change]) -> None:
+        if unwritten:
+            self._log("error", f"{len(unwritten)} changes could not be written before the end")
+        for change in unwritten:
+            if change.done is not None:
+                change.done.cancel()
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(BrokerUnavailableError("closed before it was open"))
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
