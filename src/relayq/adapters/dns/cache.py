@@ -6,7 +6,11 @@ from collections import OrderedDict
 
 import msgspec
 
-from relayq.ports import DnsAnswer, DnsFailureKind
+from relayq.ports import DnsAnswer, DnsFailureKind, MxRecord, TlsaRecord
+
+OCTETS_PER_UNIT = 512
+"""An answer weighs one, and one more for each of these: an ordinary one takes about this much memory."""
+_OCTETS_PER_RECORD = 32
 
 Question = tuple[str, int]
 """Name in lower-case A-labels, record type by number."""
@@ -26,8 +30,6 @@ class Cache:
     Args:
         capacity: Answers kept. One with much in it counts as several, so hostile answers cannot fill the memory.
     """
-
-    RECORDS_PER_UNIT = 8
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -68,4 +70,13 @@ class Cache:
 
 
 def _weight(entry: DnsAnswer | Failure) -> int:
-    return 1 if isinstance(entry, Failure) else 1 + len(entry.records) // Cache.RECORDS_PER_UNIT
+    if isinstance(entry, Failure):
+        return 1
+    octets = sum(_OCTETS_PER_RECORD + len(_variable_part(record)) for record in entry.records)
+    return 1 + octets // OCTETS_PER_UNIT
+
+
+def _variable_part(record: MxRecord | TlsaRecord | str) -> str | bytes:
+    if isinstance(record, str):
+        return record
+    return record.host if isinstance(record, MxRecord) else record.association

@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 DNS_PORT = 53
+DOCKER_FORWARDER = "127.0.0.11"
+"""Looks like a resolver on this host, but passes on whatever any server outside says."""
 _HIGHEST_PORT = 65535
 
 
@@ -69,8 +71,8 @@ def parse_endpoint(text: str) -> tuple[str, int | None]:
     """
     host, port_text = text, ""
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        if rest and not rest.startswith(":"):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
             raise ValueError(f"{text!r} is not an address with an optional port")
         port_text = rest[1:]
     elif text.count(":") == 1:
@@ -84,10 +86,11 @@ def parse_endpoint(text: str) -> tuple[str, int | None]:
 
 
 def parse_name_server(text: str, *, trust_ad: bool = False) -> NameServer:
-    """Read one entry of ``dns-nameservers`` or one ``nameserver`` line; loopback addresses are always trusted.
+    """Read one entry of ``dns-nameservers`` or one ``nameserver`` line; resolvers on this host are always trusted.
 
     Raises:
         ValueError: Not an address with an optional port.
     """
     address, port = parse_endpoint(text)
-    return NameServer(address, port or DNS_PORT, trust_ad or ipaddress.ip_address(address).is_loopback)
+    is_local = ipaddress.ip_address(address).is_loopback and address != DOCKER_FORWARDER
+    return NameServer(address, port or DNS_PORT, trust_ad or is_local)
