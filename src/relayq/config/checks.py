@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from relayq.config.problems import quote
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -58,7 +60,7 @@ def _reserved_names(values: Values) -> Iterator[Finding]:
     for key in QUEUES:
         name = values.get(key)
         if name is not None and (name.startswith(reserved) or name == f"{outbox}.poison"):
-            yield key, f"is a name reserved for queues that belong to the outbox: {name}"
+            yield key, f"is a name reserved for queues that belong to the outbox: {quote(name)}"
 
 
 def _prefetch(values: Values) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ class Effective:
         if not self.text:
             return ""
         if isinstance(self.value, EmbeddedAddress):
-            return str(self.value)
+            return escape(str(self.value))
         if isinstance(self.value, tuple) and self.setting.key.endswith("-address"):
             return ",".join(map(str, self.value))
         return MASK if self.setting.secret else escape(mask_credentials(self.text))

@@ -37,7 +37,7 @@ def test_the_defaults_fit_together() -> None:
             (
                 {"rabbitmq_outbox": "o", f"rabbitmq_{name}": queue},
                 f"rabbitmq-{name}",
-                f"is a name reserved for queues that belong to the outbox: {queue}",
+                f'is a name reserved for queues that belong to the outbox: "{queue}"',
             )
             for name, queue in (("inbox", "o.delay.x"), ("dsn", "o.park.x"), ("results", "o.poison"))
         ),

@@ -77,6 +77,20 @@ def test_each_source_replaces_the_weaker_ones_key_by_key(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("address", "value"),
+    [
+        ("embedded:", "embedded:"),
+        ("embedded:///a/\u2028b", r"embedded:///a/\u2028b"),
+        ("amqp://h,amqps://u:p@h1;h2/v", "amqp://guest:***@h:5672/,amqps://u:***@h1:5671;h2:5671/v"),
+    ],
+)
+def test_how_broker_addresses_are_shown(tmp_path: Path, address: str, value: str) -> None:
+    settings = load_text(tmp_path, f"rabbitmq-address: {address}\n")
+
+    assert {row.key: row.value for row in show(settings)}["rabbitmq-address"] == value
+
+
 def test_the_default_file_can_be_left_out(tmp_path: Path) -> None:
     file = tmp_path / "config.txt"
     file.write_text("nonsense")

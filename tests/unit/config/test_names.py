@@ -31,6 +31,7 @@ def test_edit_distance(first: str, second: str, limit: int, distance: int) -> No
         ("max-atempts", "max-attempts"),
         ("rabbitmq-result", "rabbitmq-results"),
         ("dns-time", None),
+        ("dns-mix-ttl", "dns-min-ttl"),
         ("amqp-adress", "amqp-address"),
         ("x" * 100_000, None),
     ],

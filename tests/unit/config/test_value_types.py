@@ -7,6 +7,7 @@ import pytest
 from relayq.config import name_types as names
 from relayq.config import network_types as net
 from relayq.config import value_types as values
+from relayq.config.broker_address import parse_broker_addresses
 from relayq.config.network_types import ServiceAddress
 from relayq.config.problems import BadValueError
 from relayq.config.value_types import ValueType
@@ -87,6 +88,7 @@ V6 = ipaddress.IPv6Network
         (net.database_address(), "sqlite:///d", ServiceAddress(engine="sqlite", address="sqlite:///d")),
         (net.proxy_address(), "socks://proxy:1080", "socks://proxy:1080"),
         (net.authentication(), "hardcoded://a:b", "hardcoded://a:b"),
+        (net.cluster_addresses(), "amqp://h", parse_broker_addresses("amqp://h")),
     ],
 )
 def test_accepted(value_type: ValueType, text: str, value: object) -> None:
@@ -173,6 +175,7 @@ def test_accepted(value_type: ValueType, text: str, value: object) -> None:
         (net.store_address(), "redis://a b", "contains a blank or a control character"),
         (net.database_address(), "redis://h/0", "does not start with a known scheme"),
         (net.proxy_address(), "https://proxy", "does not start with a known scheme"),
+        (net.cluster_addresses(), "embedded:", "is the embedded broker, which serves one machine only"),
         (net.authentication(), "user:pw", "does not start with a known scheme"),
     ],
 )
