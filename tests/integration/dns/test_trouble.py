@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import time
+from typing import Any, NoReturn
 
 import pytest
 
+from relayq.adapters.dns import conversation as conversation_module
+from relayq.adapters.dns import resolver as resolver_module
 from relayq.adapters.memory import ManualClock
 from relayq.ports import DnsError, DnsFailureKind, MxRecord
 from tests.integration.dns.conftest import MakeResolver
@@ -287,3 +292,52 @@ async def test_closing_ends_what_is_under_way(server: FakeDnsServer, make_resolv
         await question
     assert caught.value.kind is DnsFailureKind.TIMEOUT
     await resolver.close()
+
+
+async def test_a_server_that_cannot_be_reached_is_passed_over(
+    server: FakeDnsServer, make_resolver: MakeResolver
+) -> None:
+    # The kernel refuses to send there without SO_BROADCAST.
+    resolver = make_resolver("255.255.255.255:53", server, interval=0.1, timeout=5)
+    assert (await resolver.fetch_mx("example.test")).records == MX
+    assert await kind_of_failure(make_resolver("255.255.255.255:53", timeout=5)) is DnsFailureKind.TIMEOUT
+
+
+class ScarceSockets:
+    """The module ``socket`` of a process that has no descriptors left for its first queries."""
+
+    AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
+    SOCK_DGRAM, SOCK_STREAM = socket.SOCK_DGRAM, socket.SOCK_STREAM
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    def socket(self, *arguments: Any) -> socket.socket:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return socket.socket(*arguments)
+
+
+async def test_a_shortage_of_our_own_is_not_held_against_the_server(
+    server: FakeDnsServer, make_resolver: MakeResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_module, "socket", ScarceSockets(2))
+    assert (await make_resolver(server).fetch_mx("example.test")).records == MX
+    assert len(server.questions) == 1
+
+
+async def test_an_internal_error_is_a_failure_like_any_other(
+    server: FakeDnsServer,
+    make_resolver: MakeResolver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise RuntimeError("surprise")
+
+    monkeypatch.setattr(resolver_module, "extract", broken)
+    resolver = make_resolver(server)
+    assert await kind_of_failure(resolver) is DnsFailureKind.UNUSABLE
+    assert "surprise" in caplog.text
+    assert resolver.cached_answers == 1

@@ -168,10 +168,6 @@ class Conversation:
     async def _something_or(self, deadline: float) -> bool:
         """True when something arrived before the deadline."""
         loop = asyncio.get_running_loop()
-        if self._inbox:
-            return True
-        if loop.time() >= deadline:
-            return False
         wakeup = self._wakeup = loop.create_future()
         timer = loop.call_at(deadline, _wake, wakeup)
         try:

@@ -161,7 +161,7 @@ def read_reply(query: Query, octets: bytes) -> Reply:
     elif flags & _TC:
         return Reply(Verdict.TRUNCATED)
     if rcode in (_NOERROR, _NXDOMAIN):
-        return _parse(octets)
+        return _parse(octets, with_edns=query.with_edns)
     if rcode == _SERVFAIL:
         return Reply(Verdict.SERVFAIL, text="SERVFAIL")
     if query.with_edns and rcode in (_FORMERR, _NOTIMP):
@@ -169,14 +169,14 @@ def read_reply(query: Query, octets: bytes) -> Reply:
     return Reply(Verdict.UNUSABLE, text=f"response code {rcode}")
 
 
-def _parse(octets: bytes) -> Reply:
+def _parse(octets: bytes, *, with_edns: bool) -> Reply:
     try:
         message = dns.message.from_wire(_cut(octets), ignore_trailing=True)
         rcode = int(message.rcode())
     except Exception as error:
         # Octets of strangers in somebody else's parser: nothing is impossible, and an answer like that is just useless.
         return Reply(Verdict.UNUSABLE, text=f"malformed answer: {type(error).__name__}")
-    if rcode == _BADVERS:
+    if rcode == _BADVERS and with_edns:
         return Reply(Verdict.NO_EDNS, text="BADVERS")
     if rcode == _NXDOMAIN:
         return Reply(Verdict.NXDOMAIN, message)

@@ -122,12 +122,16 @@ def test_damaged_answers_get_a_verdict_and_usable_records_only(data: st.DataObje
         (dns.rcode.NOTIMP, True, Verdict.NO_EDNS),
         (dns.rcode.NOTIMP, False, Verdict.UNUSABLE),
         (dns.rcode.BADVERS, True, Verdict.NO_EDNS),
+        # Asking again without EDNS would go round in circles.
+        (dns.rcode.BADVERS, False, Verdict.UNUSABLE),
+        (dns.rcode.Rcode.make(32), True, Verdict.UNUSABLE),
         (dns.rcode.BADCOOKIE, True, Verdict.UNUSABLE),
     ],
 )
 def test_response_codes(rcode: dns.rcode.Rcode, with_edns: bool, verdict: Verdict) -> None:
     query = ask(with_edns=with_edns)
     response = dns.message.make_response(dns.message.from_wire(query.octets))
+    response.use_edns(0)
     response.set_rcode(rcode)
     assert read_reply(query, response.to_wire()).verdict is verdict
 
