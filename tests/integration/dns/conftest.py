@@ -31,8 +31,8 @@ async def make_resolver(clock: ManualClock) -> AsyncIterator[MakeResolver]:
     """Make a resolver asking the given servers; keyword arguments are those of `DnsOptions`."""
     made: list[DnsResolver] = []
 
-    def make(*servers: FakeDnsServer | str, **options: Any) -> DnsResolver:
-        addresses = tuple(server if isinstance(server, str) else server.address for server in servers)
+    def make(*servers: FakeDnsServer | tuple[str, int], **options: Any) -> DnsResolver:
+        addresses = tuple(server if isinstance(server, tuple) else (server.host, server.port) for server in servers)
         defaults: dict[str, Any] = {"interval": 0.1, "timeout": 0.2, "attempts": 3, "hosts_path": None}
         overrides = options.pop("overrides", None)
         resolver = DnsResolver(

@@ -112,7 +112,7 @@ async def test_if_any_server_kept_silent_it_is_a_timeout(server: FakeDnsServer, 
 async def test_a_server_that_is_not_there_is_passed_over_at_once(
     server: FakeDnsServer, make_resolver: MakeResolver
 ) -> None:
-    resolver = make_resolver(f"127.0.0.3:{free_port('127.0.0.3')}", server, interval=5, timeout=5)
+    resolver = make_resolver(("127.0.0.3", free_port("127.0.0.3")), server, interval=5, timeout=5)
     started = time.monotonic()
     assert (await resolver.fetch_mx("example.test")).records == MX
     assert time.monotonic() - started < 2
@@ -120,7 +120,7 @@ async def test_a_server_that_is_not_there_is_passed_over_at_once(
 
 async def test_a_server_that_comes_back_is_asked_again(make_resolver: MakeResolver) -> None:
     port = free_port("127.0.0.1")
-    resolver = make_resolver(f"127.0.0.1:{port}", attempts=20)
+    resolver = make_resolver(("127.0.0.1", port), attempts=20)
     question = asyncio.create_task(resolver.fetch_mx("example.test"))
     await asyncio.sleep(0.05)
     async with FakeDnsServer(port=port) as server:
@@ -129,7 +129,7 @@ async def test_a_server_that_comes_back_is_asked_again(make_resolver: MakeResolv
 
 
 async def test_nobody_there_at_all_does_not_wait_for_the_last_timeout(make_resolver: MakeResolver) -> None:
-    resolver = make_resolver(f"127.0.0.3:{free_port('127.0.0.3')}", interval=0.05, timeout=5)
+    resolver = make_resolver(("127.0.0.3", free_port("127.0.0.3")), interval=0.05, timeout=5)
     started = time.monotonic()
     assert await kind_of_failure(resolver) is DnsFailureKind.TIMEOUT
     assert time.monotonic() - started < 2
@@ -298,9 +298,9 @@ async def test_a_server_that_cannot_be_reached_is_passed_over(
     server: FakeDnsServer, make_resolver: MakeResolver
 ) -> None:
     # The kernel refuses to send there without SO_BROADCAST.
-    resolver = make_resolver("255.255.255.255:53", server, interval=0.1, timeout=5)
+    resolver = make_resolver(("255.255.255.255", 53), server, interval=0.1, timeout=5)
     assert (await resolver.fetch_mx("example.test")).records == MX
-    assert await kind_of_failure(make_resolver("255.255.255.255:53", timeout=5)) is DnsFailureKind.TIMEOUT
+    assert await kind_of_failure(make_resolver(("255.255.255.255", 53), timeout=5)) is DnsFailureKind.TIMEOUT
 
 
 class ScarceSockets:

@@ -31,7 +31,7 @@ class DnsOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the resolver; durations in seconds, names and defaults those of spec config.md 8.5.
 
     Attributes:
-        nameservers: ``ip`` or ``ip:port`` each, asked instead of the system's; empty means those of the system.
+        nameservers: IP address and port of each, asked instead of the system's; empty means those of the system.
         timeout: Wait after the last query of a look-up.
         interval: Ask again after this long.
         attempts: Queries before giving up.
@@ -47,7 +47,7 @@ class DnsOptions(msgspec.Struct, frozen=True, kw_only=True):
         resolv_conf_path: System resolver configuration, read when ``nameservers`` is empty.
     """
 
-    nameservers: tuple[str, ...] = ()
+    nameservers: tuple[tuple[str, int], ...] = ()
     timeout: float = 60.0
     interval: float = 3.0
     attempts: int = 5
@@ -85,12 +85,11 @@ def parse_endpoint(text: str) -> tuple[str, int | None]:
     return address, int(port_text)
 
 
-def parse_name_server(text: str, *, trust_ad: bool = False) -> NameServer:
-    """Read one entry of ``dns-nameservers`` or one ``nameserver`` line; resolvers on this host are always trusted.
+def make_name_server(address: str, port: int = DNS_PORT, *, trust_ad: bool = False) -> NameServer:
+    """A name server by its IP address; resolvers on this host are always trusted.
 
     Raises:
-        ValueError: Not an address with an optional port.
+        ValueError: Not an IP address.
     """
-    address, port = parse_endpoint(text)
     is_local = ipaddress.ip_address(address).is_loopback and address != DOCKER_FORWARDER
-    return NameServer(address, port or DNS_PORT, trust_ad or is_local)
+    return NameServer(address, port, trust_ad or is_local)

@@ -18,7 +18,7 @@ import dns.rdatatype
 from relayq.adapters.dns.cache import Cache, Failure, Question
 from relayq.adapters.dns.conversation import Conversation, ServerMemory, Timing
 from relayq.adapters.dns.gate import Gate, GateFullError
-from relayq.adapters.dns.options import DnsOptions, NameServer, parse_name_server
+from relayq.adapters.dns.options import DnsOptions, NameServer, make_name_server
 from relayq.adapters.dns.overrides import Endpoint, Overrides
 from relayq.adapters.dns.system_files import WatchedFile, parse_hosts, parse_resolv_conf
 from relayq.adapters.dns.wire import (
@@ -92,7 +92,9 @@ class DnsResolver:
         self._apply(options)
 
     def _apply(self, options: DnsOptions) -> None:
-        self._given_servers = tuple(parse_name_server(text, trust_ad=options.trust_ad) for text in options.nameservers)
+        self._given_servers = tuple(
+            make_name_server(address, port, trust_ad=options.trust_ad) for address, port in options.nameservers
+        )
         self._options = options
         self._timing = Timing(options.interval, options.attempts, options.timeout)
         self._resolv_conf = WatchedFile(options.resolv_conf_path, parse_resolv_conf)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from relayq.adapters.dns.options import NameServer, parse_name_server
+from relayq.adapters.dns.options import NameServer, make_name_server
 
 CHECK_INTERVAL = 5.0
 """Seconds between two looks at a file's modification time."""
@@ -94,8 +94,7 @@ def parse_resolv_conf(text: str) -> tuple[NameServer, ...]:
     servers: list[NameServer] = []
     for address in addresses:
         try:
-            # Brackets keep an address with four colons and a number at its end from being read as one with a port.
-            servers.append(parse_name_server(f"[{address}]", trust_ad=trust_ad))
+            servers.append(make_name_server(address, trust_ad=trust_ad))
         except ValueError:
             continue
-    return tuple(servers[:MAX_NAME_SERVERS]) or (parse_name_server("127.0.0.1"),)
+    return tuple(servers[:MAX_NAME_SERVERS]) or (make_name_server("127.0.0.1"),)

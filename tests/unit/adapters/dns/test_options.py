@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relayq.adapters.dns.options import NameServer, parse_endpoint, parse_name_server
+from relayq.adapters.dns.options import NameServer, make_name_server, parse_endpoint
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_what_is_no_endpoint(text: str) -> None:
     ],
 )
 def test_resolvers_whose_ad_flag_is_believed(text: str, trust_ad: bool, is_trusted: bool) -> None:
-    assert parse_name_server(text, trust_ad=trust_ad) == NameServer(text, 53, is_trusted)
+    assert make_name_server(text, trust_ad=trust_ad) == NameServer(text, 53, is_trusted)

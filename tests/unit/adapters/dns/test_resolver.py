@@ -24,7 +24,7 @@ async def resolver(clock: ManualClock, tmp_path: Path) -> AsyncIterator[DnsResol
     hosts.write_text("192.0.2.1 listed.test\n2001:db8::1 listed.test\n192.0.2.2 v4.test\n", encoding="ascii")
     overrides = Overrides({"example.test": ["192.0.2.9:2525", "2001:db8::9"], "*.v4.test": ["192.0.2.8"]})
     # Port 1 of a loopback address nobody uses: a query would fail at once.
-    options = DnsOptions(nameservers=("127.9.9.9:1",), hosts_path=hosts, attempts=1, timeout=0.1)
+    options = DnsOptions(nameservers=(("127.9.9.9", 1),), hosts_path=hosts, attempts=1, timeout=0.1)
     made = DnsResolver(options, clock, random.Random(1), overrides)
     yield made
     assert made.statistics.lookups == 0
@@ -82,7 +82,7 @@ def make(clock: ManualClock, **options: object) -> DnsResolver:
 
 def test_a_name_server_that_cannot_be_read_is_refused(clock: ManualClock) -> None:
     with pytest.raises(ValueError, match="ns\\.test"):
-        make(clock, nameservers=("ns.test",))
+        make(clock, nameservers=(("ns.test", 53),))
 
 
 def test_the_system_is_asked_unless_servers_are_given(clock: ManualClock, tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_the_system_is_asked_unless_servers_are_given(clock: ManualClock, tmp_pa
     assert make(clock, resolv_conf_path=resolv_conf)._servers() == (NameServer("192.0.2.53"),)
     trusting = make(clock, resolv_conf_path=resolv_conf, trust_ad=True)
     assert trusting._servers() == (NameServer("192.0.2.53", 53, is_trusted=True),)
-    given = make(clock, resolv_conf_path=resolv_conf, nameservers=("192.0.2.54:5353",))
+    given = make(clock, resolv_conf_path=resolv_conf, nameservers=(("192.0.2.54", 5353),))
     assert given._servers() == (NameServer("192.0.2.54", 5353),)
 
 
 def test_a_failed_reconfiguration_changes_nothing(clock: ManualClock) -> None:
-    resolver = make(clock, nameservers=("192.0.2.1",))
+    resolver = make(clock, nameservers=(("192.0.2.1", 53),))
     with pytest.raises(ValueError, match="nonsense"):
-        resolver.reconfigure(DnsOptions(nameservers=("nonsense",)))
+        resolver.reconfigure(DnsOptions(nameservers=(("nonsense", 53),)))
     assert resolver._servers() == (NameServer("192.0.2.1"),)
-    resolver.reconfigure(DnsOptions(nameservers=("192.0.2.2",)))
+    resolver.reconfigure(DnsOptions(nameservers=(("192.0.2.2", 53),)))
     assert resolver._servers() == (NameServer("192.0.2.2"),)
