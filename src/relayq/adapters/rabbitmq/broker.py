@@ -41,10 +41,11 @@ class RabbitMqBroker:
         self._publishers: tuple[Publisher, ...] = ()
         self._consumer_connections: tuple[ConsumerConnection, ...] = ()
         self._connecting = asyncio.Lock()
-        self._consumptions: list[RabbitMqConsumption] = []
+        self._consumptions: set[RabbitMqConsumption] = set()
         self._is_blocked = False
         self._is_closed = False
         self._turn = 0
+        self._loop = asyncio.get_running_loop()
 
     @property
     def is_blocked(self) -> bool:
@@ -99,9 +100,10 @@ class RabbitMqBroker:
             tuple(
                 Consumer(connection, queue, prefetch, deliver, self._listener.items_lost)
                 for connection in self._consumer_connections
-            )
+            ),
+            self._consumptions.discard,
         )
-        self._consumptions.append(consumption)
+        self._consumptions.add(consumption)
         try:
             await consumption.started()
         except BaseException:
@@ -158,7 +160,7 @@ class RabbitMqBroker:
         for publication in publications:
             if publication.due_at is not None and publication.queue != outbox:
                 raise ValueError(f"only messages for {outbox!r} can be delayed, not for {publication.queue!r}")
-        settlement = Settlement(asyncio.get_running_loop().create_future(), len(publications), finish)
+        settlement = Settlement(self._loop.create_future(), len(publications), finish)
         for publication in publications:
             publisher.submit(PendingPublish(publication, settlement))
         return settlement.future
@@ -168,7 +170,7 @@ class RabbitMqBroker:
         if self._is_closed:
             return
         self._is_closed = True
-        consumptions, self._consumptions = self._consumptions, []
+        consumptions, self._consumptions = self._consumptions, set()
         for consumption in consumptions:
             await consumption.stop()
         await asyncio.gather(

@@ -85,6 +85,7 @@ class Channel:
         future: asyncio.Future[Any] = self.connection.loop.create_future()
         if not self.is_open or self.connection.lost.done():
             future.set_exception(ChannelClosedError(0, "channel is closed"))
+            future.exception()  # a caller that sends several requests may look at the first reply only
             return future
         self._calls.append((expected, future))
         self.connection.write(request if isinstance(request, bytes) else encode_method(self.number, request))
@@ -125,7 +126,7 @@ class Channel:
         for _, future in calls:
             if not future.done():
                 future.set_exception(error)
-                # Whoever waits learns it; a caller that was cancelled meanwhile must not cause a report.
+                # Whoever waits learns it; that nobody waits any more must not cause a report.
                 future.exception()
         self.on_closed(error)
 
@@ -399,6 +400,7 @@ class AmqpConnection(asyncio.Protocol):
         """End the connection in order, within ``timeout`` seconds."""
         if self._reason is None and not self._is_closing:
             self._is_closing = True
+            self._flush()  # what is batched must not come after the close: the broker would not look at it
             self.write(encode_method(0, commands.Connection.Close(REPLY_SUCCESS, "done", 0, 0)))
         await asyncio.wait((self.lost,), timeout=timeout)
         self._lose(ConnectionLostError("closed"))

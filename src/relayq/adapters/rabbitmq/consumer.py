@@ -98,11 +98,15 @@ class ConsumerChannel(Channel):
         self.few = 0
         self._look_at_held()
 
+    def close(self, reason: str) -> None:
+        """Close the channel, acknowledging first what is finished."""
+        self._write_acks()
+        super().close(reason)
+
     def _look_at_held(self) -> None:
         if len(self._items) > self.few:
             return
         if self._is_draining:
-            self._write_acks()
             self.close("no longer needed")
         else:
             self._on_few_held()

@@ -10,7 +10,7 @@ from relayq.adapters.rabbitmq.consumer import ConsumerChannel, is_consumer_timeo
 from relayq.adapters.rabbitmq.declarer import Declarer
 from relayq.adapters.rabbitmq.dialer import Dialer
 from relayq.adapters.rabbitmq.errors import ACCESS_REFUSED, NOT_FOUND, ChannelClosedError, ConnectionLostError
-from relayq.adapters.rabbitmq.link import Backoff, Link, Log
+from relayq.adapters.rabbitmq.link import Backoff, Link, Log, RareLog
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
 from relayq.ports import BrokerError, BrokerRefusedError, BrokerUnavailableError, Clock, OutboxItem, TopologyError
 
@@ -57,7 +57,7 @@ class Consumer:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closed_by: ChannelClosedError | None = None
         self._channel: ConsumerChannel | None = None
-        self._last_log: float | None = None
+        self._complain = RareLog(home.clock, home.log, home.options.timings.retry_log_interval)
         self._task = asyncio.create_task(self._run(), name=f"consumer of {queue}")
 
     async def started(self) -> None:
@@ -104,6 +104,7 @@ class Consumer:
                 return
             if not self._started.done() and (refusal := _refusal(self._queue, error)) is not None:
                 self._started.set_exception(refusal)
+                self._started.exception()  # whoever waits gets it; nobody may be left to wait
                 return
             if connection.lost.done():
                 continue  # the link has waits of its own
@@ -135,10 +136,9 @@ class Consumer:
         return self._closed_by
 
     async def _declare(self) -> None:
-        """Declare a queue that is none of the configured ones: a one-shot command names its own."""
-        declarer, options = self._home.declarer, self._home.options
-        is_configured = self._queue == options.outbox or self._queue in options.queues
-        if declarer is not None and options.declare and not is_configured:
+        """Declare the queue: it may be none of the configured ones, or have been deleted meanwhile."""
+        declarer = self._home.declarer
+        if declarer is not None and self._home.options.declare:
             await declarer.declare_one(self._queue)
 
     async def _consume_on(self, channel: ConsumerChannel) -> None:
@@ -172,22 +172,22 @@ class Consumer:
             self._on_items_lost()
 
     def _note(self, error: ChannelClosedError) -> None:
-        now = self._home.clock.monotonic()
         if is_consumer_timeout(error):
             self._home.log("warning", f"queue {self._queue!r}: {_TIMEOUT_ADVICE} ({error.text})")
-        elif self._last_log is None or now - self._last_log >= self._home.options.timings.retry_log_interval:
-            self._last_log = now
-            self._home.log("warning", f"consumer of queue {self._queue!r} ended: {error}; consuming again")
+        else:
+            self._complain(f"consumer of queue {self._queue!r} ended: {error}; consuming again")
 
 
 class RabbitMqConsumption:
     """The consumers of one queue, one per consumer connection."""
 
-    def __init__(self, consumers: tuple[Consumer, ...]) -> None:
+    def __init__(self, consumers: tuple[Consumer, ...], on_cancelled: Callable[[RabbitMqConsumption], None]) -> None:
         self._consumers = consumers
+        self._on_cancelled = on_cancelled
 
     async def cancel(self) -> None:
         """Stop handing out; items stay valid."""
+        self._on_cancelled(self)
         await asyncio.gather(*(consumer.cancel() for consumer in self._consumers))
 
     async def set_prefetch(self, prefetch: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from pamqp import commands
 
@@ -71,10 +72,9 @@ class Declarer:
         answers = [self._declare(queue) for queue in queues]
         for position, (queue, answer) in enumerate(zip(queues, answers, strict=True)):
             try:
-                await answer
+                for part in answer:
+                    await part
             except ChannelClosedError as error:
-                for later in answers[position + 1 :]:
-                    later.cancel()
                 rest = list(queues[position + 1 :])
                 if self._may_toggle_lazy(error) and queue.name not in toggled:
                     toggled.add(queue.name)
@@ -83,7 +83,8 @@ class Declarer:
                 return rest
         return []
 
-    def _declare(self, queue: QueueDeclaration) -> asyncio.Future[commands.Queue.DeclareOk]:
+    def _declare(self, queue: QueueDeclaration) -> list[asyncio.Future[Any]]:
+        """Send what declares and binds a queue; the replies."""
         declare = self._options.declare
         request = encode_queue_declare(
             self._channel.number,
@@ -92,11 +93,11 @@ class Declarer:
             durable=queue.durable,
             arguments=dict(queue.arguments) if declare else {},
         )
-        answer = self._channel.call(request, commands.Queue.DeclareOk)
-        if self._options.exchange and declare and self._channel.is_open:
+        answers: list[asyncio.Future[Any]] = [self._channel.call(request, commands.Queue.DeclareOk)]
+        if self._options.exchange and declare:
             bind = encode_queue_bind(self._channel.number, queue.name, self._options.exchange)
-            self._channel.call(bind, commands.Queue.BindOk)
-        return answer
+            answers.append(self._channel.call(bind, commands.Queue.BindOk))
+        return answers
 
     def _may_toggle_lazy(self, error: ChannelClosedError) -> bool:
         return self._options.declare and error.code == PRECONDITION_FAILED and LAZY_ARGUMENT in error.text
@@ -122,7 +123,8 @@ class Declarer:
             for attempt in (queue, queue.with_lazy_toggled()):
                 await self._open()
                 try:
-                    await self._declare(attempt)
+                    for part in self._declare(attempt):
+                        await part
                 except ChannelClosedError as error:
                     if self._may_toggle_lazy(error) and attempt is queue:
                         continue

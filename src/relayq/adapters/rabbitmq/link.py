@@ -38,6 +38,27 @@ class Backoff:
         return wait * random.uniform(1 - spread, 1 + spread)
 
 
+class RareLog:
+    """Warnings about something that repeats: the first, then at most one per interval."""
+
+    def __init__(self, clock: Clock, log: Log, interval: float) -> None:
+        self._clock = clock
+        self._log = log
+        self._interval = interval
+        self._last: float | None = None
+
+    def __call__(self, text: str) -> None:
+        """Log ``text``, unless something was logged lately."""
+        now = self._clock.monotonic()
+        if self._last is None or now - self._last >= self._interval:
+            self._last = now
+            self._log("warning", text)
+
+    def reset(self) -> None:
+        """The trouble is over: the next one is logged at once."""
+        self._last = None
+
+
 class Link:
     """Keeps one connection alive until `close`.
 
@@ -67,7 +88,7 @@ class Link:
         self._backoff = Backoff(options.timings)
         self._next_endpoint = 0
         self._refusals: dict[Endpoint, str] = {}
-        self._last_retry_log: float | None = None
+        self._complain = RareLog(clock, log, options.timings.retry_log_interval)
         self._keeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -105,7 +126,6 @@ class Link:
             self.connection = None
             self._is_up.clear()
             self._log("warning", f"{self._purpose} connection lost: {reason}")
-            self._last_retry_log = self._clock.monotonic()
             if self._clock.monotonic() - connected_at >= self._options.timings.stable_after:
                 self._backoff.reset()
             try:
@@ -140,14 +160,19 @@ class Link:
         self._next_endpoint += 1
         connection = await self._dialer.connect(endpoint, f"{self._options.connection_name} {self._purpose}")
         self._refusals.pop(endpoint, None)
+        limit = self._options.timings.prepare_timeout
         try:
-            await self._prepare(connection)
+            async with asyncio.timeout(limit):
+                await self._prepare(connection)
+        except TimeoutError:
+            connection.abort("gave up")
+            raise ConnectionLostError(f"{endpoint} did not prepare the queues within {limit:g} s") from None
         except BaseException:
             connection.abort("gave up")
             raise
         self.connection = connection
         self._is_up.set()
-        self._last_retry_log = None
+        self._complain.reset()
         version = connection.server_properties.get("version", "")
         product = connection.server_properties.get("product", "broker")
         self._log("info", f"{self._purpose} connected to {endpoint} ({product} {version})")
@@ -160,13 +185,8 @@ class Link:
             self._refusals.pop(endpoint, None)
 
     async def _wait(self, error: Exception) -> None:
-        now = self._clock.monotonic()
-        wait = self._backoff.next_wait()
-        last = self._last_retry_log
-        if last is None or now - last >= self._options.timings.retry_log_interval:
-            self._last_retry_log = now
-            self._log("warning", f"{self._purpose} cannot connect: {error}; trying again")
-        await asyncio.sleep(wait)
+        self._complain(f"{self._purpose} cannot connect: {error}; trying again")
+        await asyncio.sleep(self._backoff.next_wait())
 
     def _unavailable_text(self) -> str:
         hosts = ", ".join(map(str, self._options.endpoints))

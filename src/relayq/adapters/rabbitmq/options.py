@@ -51,8 +51,9 @@ class Timings:
         reconnect_spread: Each wait is longer or shorter by up to this share.
         stable_after: A connection that lived this long starts the waits anew.
         republish_waits: Before a nacked or returned publish goes out again (spec amqp.md 8).
+        prepare_timeout: For declaring everything on a new connection.
         confirm_timeout: Without a confirm for this long the connection counts as lost (spec amqp.md 8).
-        retry_log_interval: Failing tries to connect are logged at most this often.
+        retry_log_interval: The same trouble is logged at most this often.
         close_timeout: For an orderly end of a connection.
         refused_queue_memory: How long a queue name the broker refused is not tried again.
     """
@@ -61,6 +62,7 @@ class Timings:
     reconnect_spread: float = 0.2
     stable_after: float = 60
     republish_waits: tuple[float, ...] = (1, 2, 5, 10, 30)
+    prepare_timeout: float = 60
     confirm_timeout: float = 60
     retry_log_interval: float = 60
     close_timeout: float = 5

@@ -20,7 +20,7 @@ from relayq.adapters.rabbitmq.declarer import Declarer
 from relayq.adapters.rabbitmq.dialer import Dialer
 from relayq.adapters.rabbitmq.errors import PRECONDITION_FAILED, ChannelClosedError, ConnectionLostError
 from relayq.adapters.rabbitmq.frames import Confirm, Returned, encode_message, encode_publish
-from relayq.adapters.rabbitmq.link import Link, Log
+from relayq.adapters.rabbitmq.link import Link, Log, RareLog
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
 from relayq.adapters.rabbitmq.properties import CACHED_BLOCKS, decode_properties, encode_properties
 from relayq.adapters.rabbitmq.topology import delay_ladder, delay_queue
@@ -125,6 +125,8 @@ class Publisher:
         self._declarer: Declarer | None = None
         self._is_flowing = False
         self._flowing_since = 0.0
+        self._failure: BrokerError | None = None
+        self._complain = RareLog(clock, log, options.timings.retry_log_interval)
         self._unconfirmed: dict[int, PendingPublish] = {}
         self._next_tag = 1
         self._lowest_tag = 1
@@ -168,9 +170,9 @@ class Publisher:
 
     def fail_all(self, error: BrokerError) -> None:
         """The broker stayed away for longer than a one-shot command waits."""
+        self._failure = error
         for pending in self._take_all():
-            if not pending.settlement.future.done():
-                pending.settlement.future.set_exception(error)
+            _fail(pending, error)
 
     def _take_all(self) -> list[PendingPublish]:
         for timer in self._later:
@@ -190,6 +192,8 @@ class Publisher:
         """Publish as soon as possible, after everything that waits already."""
         if self._is_flowing and not self._waiting and len(self._unconfirmed) < self._throttle:
             self._send(pending)
+        elif self._failure is not None:
+            _fail(pending, self._failure)
         else:
             self._waiting.append(pending)
 
@@ -331,7 +335,7 @@ class Publisher:
 
     def _confirmed(self, pending: PendingPublish, is_positive: bool) -> None:
         if not is_positive:
-            self._log("warning", f"the broker refused a message for {pending.queue!r}; it is published again")
+            self._complain(f"the broker refuses messages for {pending.queue!r}; they are published again")
             self._publish_later(pending)
         elif not pending.is_returned:
             pending.settlement.one_done()
@@ -440,3 +444,9 @@ class Publisher:
             if self._loop.time() - since >= limit:
                 self._connection.abort(f"no confirm for {limit:g} s")
         self._check_timer = self._loop.call_later(limit / CONFIRM_CHECKS, self._check_confirms)
+
+
+def _fail(pending: PendingPublish, error: BrokerError) -> None:
+    future = pending.settlement.future
+    if not future.done():
+        future.set_exception(error)
