@@ -7,8 +7,9 @@ of randomness; nothing here knows sockets or the SMTP dialogue.
 ======================  ================================================================================================
 STEP                    ``intro ehlo helo starttls auth mailfrom rcptto data message``
 PATTERN                 shell wildcard over the address of the command, without regard to case; ``*`` for all.
-                        ``intro``, ``starttls``, ``auth``: the IP of the client; ``ehlo``, ``helo``: its name;
-                        ``mailfrom``: the sender; from ``rcptto`` on: the (first) recipient
+                        ``intro``, ``starttls``: the IP of the client; ``ehlo``, ``helo``: the name it gave;
+                        ``auth``: the user; ``mailfrom``: the sender, ``<>`` for the null one; from ``rcptto`` on:
+                        the (first) recipient
 ``first=N``             only the first N times per address
 ``share=P%``            only this share of the times, at random
 ``slow=S``              S seconds before the answer
