@@ -41,9 +41,10 @@ async def test_a_lost_query_is_sent_again(server: FakeDnsServer, make_resolver: 
 
 
 async def test_a_late_answer_to_an_earlier_query_counts(server: FakeDnsServer, make_resolver: MakeResolver) -> None:
-    server.misbehave("example.test", "MX", Misbehaviour(delay=0.15))
-    assert (await make_resolver(server).fetch_mx("example.test")).records == MX
-    assert len(server.questions) == 2
+    server.misbehave("example.test", "MX", Misbehaviour(delay=0.3))
+    resolver = make_resolver(server, attempts=5, interval=0.2, timeout=0)
+    assert (await resolver.fetch_mx("example.test")).records == MX
+    assert 2 <= len(server.questions) < 5
 
 
 async def test_silence_is_a_timeout_after_all_queries_and_the_last_wait(
