@@ -63,7 +63,7 @@ class Closed(msgspec.Struct, frozen=True):
     """The session is over while nothing of it was due to any mail.
 
     Attributes:
-        reply: What the server said last, if that ended the session.
+        reply: What the server said last, if that ended the session and was asked for.
     """
 
     reply: Reply | None = None

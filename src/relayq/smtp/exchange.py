@@ -110,8 +110,14 @@ class Exchange:
         self, state: DeliveryState, result: ResultType, *, received: bytes | None = None, reply: Reply | None = None
     ) -> None:
         """End a dialogue that cannot go on; blamed on a mail only if one is waiting for its outcome."""
-        owes_nothing = self._phase in (Phase.READY, Phase.AFTERMATH, Phase.LEAVING)
-        self._end(Phase.OVER, Closed(reply) if owes_nothing else Broken(state, result, received, reply))
+        if self._phase is _PHASE_READY:
+            # Any octet ends an idle session: there is no waiting for the rest of a reply nobody needs.
+            event: Event = Closed()
+        elif self._phase is Phase.AFTERMATH or self._phase is Phase.LEAVING:
+            event = Closed(reply)
+        else:
+            event = Broken(state, result, received, reply)
+        self._end(Phase.OVER, event)
 
     def _end(self, phase: Phase, event: Event | None = None) -> None:
         self._phase = phase

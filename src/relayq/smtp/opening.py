@@ -184,7 +184,15 @@ class Opening(Exchange):
             self._send(_CRAM_RESPONSE, response + b"\r\n")
 
     def _report_challenge(self, row: Row, reply: Reply) -> None:
-        self._give_up(DeliveryState.AUTHCRAM, ResultType.INVALID, reply=self._challenge)
+        self._give_up(row.state, ResultType.INVALID)
+
+    def _give_up(
+        self, state: DeliveryState, result: ResultType, *, received: bytes | None = None, reply: Reply | None = None
+    ) -> None:
+        if self._challenge is not None:
+            # However the peer takes our ``*``: the challenge was what broke the dialogue.
+            result, received, reply = ResultType.INVALID, None, self._challenge
+        super()._give_up(state, result, received=received, reply=reply)
 
     def _send_plain(self, row: Row, reply: Reply) -> None:
         self._send(_PLAIN_RESPONSE, auth.encode_plain(self._login()) + b"\r\n")

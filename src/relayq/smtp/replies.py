@@ -28,7 +28,9 @@ _ENHANCED_STATUS = re.compile(rb"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 
 def _has_reply_form(line: bytes) -> bool:
     """``ddd``, ``ddd text`` or ``ddd-text`` with a first digit of 2 to 5 and a second of 0 to 5."""
-    return line[:3].isdigit() and b"2" <= line[:1] <= b"5" and line[1:2] <= b"5" and line[3:4] in b"- "
+    return (
+        len(line) >= 3 and line[:3].isdigit() and b"2" <= line[:1] <= b"5" and line[1:2] <= b"5" and line[3:4] in b"- "
+    )
 
 
 def _split_status(text: bytes) -> tuple[str | None, bytes]:

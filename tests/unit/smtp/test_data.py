@@ -1,0 +1,57 @@
+"""Line ends, dots and sizes of content."""
+
+from __future__ import annotations
+
+import pytest
+
+from relayq.smtp import final_size, normalise_line_ends
+from relayq.smtp.data import _SPLIT_LIMIT_OCTETS, stuff_dots, unstuff_dots
+
+LARGE = _SPLIT_LIMIT_OCTETS
+
+
+@pytest.mark.parametrize(
+    ("mime", "normal"),
+    [
+        (b"", b"\r\n"),
+        (b"x", b"x\r\n"),
+        (b"x\n", b"x\r\n"),
+        (b"x\r", b"x\r\n"),
+        (b"x\r\n", b"x\r\n"),
+        (b"a\nb\rc\r\nd", b"a\r\nb\r\nc\r\nd\r\n"),
+        (b"a\r\n\r\n\r\n", b"a\r\n\r\n\r\n"),
+        (b"a\n\r\n\rb", b"a\r\n\r\n\r\nb\r\n"),
+        (b"a\r\r\nb", b"a\r\n\r\nb\r\n"),
+        (b"a\x0bb\x0cc\x1cd\x85e\xe2\x80\xa8f", b"a\x0bb\x0cc\x1cd\x85e\xe2\x80\xa8f\r\n"),
+        (b"x\n.\nMAIL FROM:<a@b.test>\n", b"x\r\n.\r\nMAIL FROM:<a@b.test>\r\n"),
+        (b"x\r.\r\n", b"x\r\n.\r\n"),
+    ],
+)
+@pytest.mark.parametrize("padding", [b"", b"y" * LARGE], ids=["small", "large"])
+def test_normalise_line_ends(mime: bytes, normal: bytes, padding: bytes) -> None:
+    assert normalise_line_ends(padding + mime) == padding + normal
+    assert final_size(padding + mime) == len(padding + normal)
+
+
+@pytest.mark.parametrize(
+    ("content", "stuffed"),
+    [
+        (b"x\r\n", b"x\r\n"),
+        (b".\r\n", b"..\r\n"),
+        (b".x\r\n..\r\nx.\r\n", b"..x\r\n...\r\nx.\r\n"),
+        (b"\r\n.\r\n.\r\n", b"\r\n..\r\n..\r\n"),
+    ],
+)
+def test_dots(content: bytes, stuffed: bytes) -> None:
+    assert stuff_dots(content) == stuffed
+    assert unstuff_dots(stuffed) == content
+
+
+def test_content_without_leading_dots_is_not_copied() -> None:
+    content = b"x\r\n" * 100
+    assert stuff_dots(content) is content
+    assert unstuff_dots(content) is content
+
+
+def test_dots_of_a_client_that_does_not_stuff_are_lost() -> None:
+    assert unstuff_dots(b".x\r\n.y\r\n") == b"x\r\ny\r\n"
