@@ -312,7 +312,7 @@ def _sink(settings: Settings) -> tuple[str, int] | None:
 def _dns_options(settings: Settings) -> DnsOptions:
     dns = settings.dns
     return DnsOptions(
-        nameservers=tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in dns.nameservers),
+        nameservers=dns.nameservers,
         timeout=dns.timeout,
         interval=dns.interval,
         attempts=dns.attempts,
