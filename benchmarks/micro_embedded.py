@@ -23,6 +23,7 @@ from relayq.adapters.memory import RecordingListener
 from relayq.ports import OutboxItem, Properties, Publication, QueueRole
 
 BODY = b'{"recipient":"someone@example.test","mime":"' + b"x" * 10_200 + b'"}'
+SESSIONS = 20
 PROPERTIES = Properties(message_id="benchmark")
 
 
@@ -63,28 +64,30 @@ async def publish(broker: EmbeddedBroker, messages: int, batch: int) -> None:
 
 
 async def drain(broker: EmbeddedBroker, messages: int, prefetch: int, busy: float) -> None:
-    """Consume everything; each message is settled with two results."""
-    left = messages
+    """Consume everything with a few sessions that take turns; each message is settled with two results."""
+    work: asyncio.Queue[OutboxItem] = asyncio.Queue()
+    settlements: list[asyncio.Future[None]] = []
+
+    async def session() -> None:
+        while True:
+            item = await work.get()
+            burn(busy / 2)
+            await asyncio.sleep(0)
+            burn(busy / 2)
+            settlements.append(asyncio.ensure_future(broker.settle(item, RESULTS)))
+            if len(settlements) == messages:
+                finished.set()
+
     finished = asyncio.Event()
-
-    def confirmed(_: object) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            finished.set()
-
-    def deliver(item: OutboxItem) -> None:
-        asyncio.get_running_loop().call_soon(work, item)
-
-    def work(item: OutboxItem) -> None:
-        burn(busy)
-        asyncio.ensure_future(broker.settle(item, RESULTS)).add_done_callback(confirmed)
-
     figures = Figures()
-    consumption = await broker.consume("outbox", prefetch, deliver)
+    sessions = [asyncio.create_task(session()) for _ in range(SESSIONS)]
+    consumption = await broker.consume("outbox", prefetch, work.put_nowait)
     await finished.wait()
+    await asyncio.gather(*settlements)
+    figures.print(f"consume, settle, {busy * 1e6:.0f} µs work", messages)
     await consumption.cancel()
-    figures.print("consume, settle, 2 results", messages)
+    for task in sessions:
+        task.cancel()
 
 
 RESULTS = (publication("results"), publication("success"))

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
 
+from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions
+from relayq.adapters.embedded import Timings as EmbeddedTimings
+from relayq.adapters.memory import MemoryBroker, MemoryQueues
 from relayq.adapters.rabbitmq import Endpoint, RabbitMqBroker, RabbitMqOptions, Timings
 from relayq.ports import Broker, BrokerListener, OutboxItem, Properties, Publication, QueueRole
 from tests.support.servers import RabbitMqNode
@@ -123,6 +128,71 @@ class RabbitMqFactory:
         """The node ends with the session."""
 
 
+class EmbeddedFactory:
+    """The embedded broker, a file per test."""
+
+    has_priorities = True
+    can_cut = False
+    can_block = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._intruder: sqlite3.Connection | None = None
+
+    def make(self, listener: BrokerListener, clock: SystemClock) -> Broker:
+        timings = EmbeddedTimings(lock_patience=0.1, retry_interval=0.05)
+        options = EmbeddedOptions(path=str(self._path), timings=timings)
+        return EmbeddedBroker(options, listener, clock, lambda _level, _text: None)
+
+    async def cut(self) -> None:
+        """There is no connection."""
+
+    async def block(self) -> None:
+        self._intruder = sqlite3.connect(self._path, isolation_level=None)
+        self._intruder.execute("BEGIN IMMEDIATE")
+
+    async def unblock(self) -> None:
+        assert self._intruder is not None
+        self._intruder.close()
+
+    def close(self) -> None:
+        """The file goes with the test's folder."""
+
+
+class MemoryFactory:
+    """The broker in memory, queues per test."""
+
+    has_priorities = True
+    can_cut = True
+    can_block = True
+
+    def __init__(self) -> None:
+        self._queues: MemoryQueues | None = None
+        self._brokers: list[MemoryBroker] = []
+
+    def make(self, listener: BrokerListener, clock: SystemClock) -> Broker:
+        if self._queues is None:
+            self._queues = MemoryQueues(clock)
+        broker = MemoryBroker(clock, listener, self._queues)
+        self._brokers.append(broker)
+        return broker
+
+    async def cut(self) -> None:
+        for broker in self._brokers:
+            broker.lose_items()
+
+    async def block(self) -> None:
+        for broker in self._brokers:
+            broker.set_blocked(blocked=True)
+
+    async def unblock(self) -> None:
+        for broker in self._brokers:
+            broker.set_blocked(blocked=False)
+
+    def close(self) -> None:
+        """Nothing outlives the test."""
+
+
 def endpoint_of(url: str) -> Endpoint:
     """Endpoint of an address of the test node."""
     parts = urlsplit(url)
@@ -133,6 +203,8 @@ def endpoint_of(url: str) -> Endpoint:
 
 ADAPTERS: dict[str, tuple[Callable[[pytest.FixtureRequest], BrokerFactory], tuple[pytest.MarkDecorator, ...]]] = {
     "rabbitmq": (lambda request: RabbitMqFactory(request.getfixturevalue("rabbitmq")), (pytest.mark.server,)),
+    "embedded": (lambda request: EmbeddedFactory(request.getfixturevalue("tmp_path") / "relayq.db"), ()),
+    "memory": (lambda _request: MemoryFactory(), ()),
 }
 
 

@@ -11,6 +11,7 @@ from relayq.adapters.memory.observer import (
     SessionOpened,
     Warned,
 )
+from relayq.adapters.memory.queues import MemoryQueues
 from relayq.adapters.memory.resolver import MemoryResolver
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ManualClock",
     "MemoryBroker",
     "MemoryItem",
+    "MemoryQueues",
     "MemoryResolver",
     "MessageWaits",
     "RecordingListener",

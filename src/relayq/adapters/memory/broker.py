@@ -7,15 +7,13 @@ event loop, so that ``deliver`` never runs inside ``publish`` or ``settle``.
 from __future__ import annotations
 
 import asyncio
-import bisect
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 
 from relayq.adapters.memory.clock import ManualClock
+from relayq.adapters.memory.queues import MemoryQueues, StoredMessage
 from relayq.ports import BrokerListener, Clock, OutboxItem, Properties, Publication, QueueRole
 
 MAX_PUBLISH_BYTES = 128 * 1024 * 1024
-MAX_PRIORITY = 255
 
 
 class RecordingListener:
@@ -45,81 +43,77 @@ class RecordingListener:
         self.unroutable_publications.append(publication)
 
 
-class _Stored:
-    """A message in the broker; ``key`` orders a queue: higher priority first, then oldest first."""
-
-    __slots__ = ("key", "publication", "redelivered")
-
-    def __init__(self, publication: Publication, number: int) -> None:
-        priority = min(max(publication.properties.priority or 0, 0), MAX_PRIORITY)
-        self.key = (MAX_PRIORITY - priority, number)
-        self.publication = publication
-        self.redelivered = False
-
-
 class MemoryItem:
     """`relayq.ports.OutboxItem` of the memory broker."""
 
-    __slots__ = ("_consumption", "_stored", "consumed_at", "is_held", "redelivered")
+    __slots__ = ("consumed_at", "consumption", "is_held", "message", "redelivered")
 
-    def __init__(self, consumption: _MemoryConsumption, stored: _Stored, consumed_at: float) -> None:
-        self._consumption = consumption
-        self._stored = stored
+    def __init__(self, consumption: MemoryConsumption, message: StoredMessage, consumed_at: float) -> None:
+        self.consumption = consumption
+        self.message = message
         self.consumed_at = consumed_at
-        self.redelivered = stored.redelivered
+        self.redelivered = message.redelivered
         self.is_held = True
 
     @property
     def body(self) -> bytes:
         """Octets as published."""
-        return self._stored.publication.body
+        return self.message.publication.body
 
     @property
     def properties(self) -> Properties:
-        """Properties as published."""
-        return self._stored.publication.properties
+        """Properties as published, without an encoding that was not the body's."""
+        return self.message.properties
 
 
-class _MemoryConsumption:
-    """A consumer of one queue."""
+class MemoryConsumption:
+    """`relayq.ports.Consumption` of the memory broker."""
 
     def __init__(self, broker: MemoryBroker, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None]) -> None:
         self.queue = queue
         self.prefetch = prefetch
         self.deliver = deliver
         self.held = 0
+        self.is_cancelled = False
         self._broker = broker
 
     async def cancel(self) -> None:
         """Stop handing out."""
-        self._broker._forget_consumption(self)
+        self.is_cancelled = True
 
     async def set_prefetch(self, prefetch: int) -> None:
         """Change how many unsettled items may be out at once."""
         self.prefetch = prefetch
-        self._broker._schedule_pump()
+        self._broker.wake()
 
 
 class MemoryBroker:
     """`relayq.ports.Broker` in memory.
 
     Attributes:
-        published: Everything ever published, oldest first; grows without bound.
-        settled: Items that were settled, oldest first.
+        published: Everything this broker ever published, oldest first; grows without bound.
+        settled: Items that were settled while they were held, oldest first.
         unroutable: Names of queues that cannot be reached: results for them are reported to the listener.
     """
 
-    def __init__(self, clock: Clock, listener: BrokerListener | None = None) -> None:
+    def __init__(
+        self, clock: Clock, listener: BrokerListener | None = None, queues: MemoryQueues | None = None
+    ) -> None:
+        """Make a broker.
+
+        Args:
+            clock: Decides what is due; a `ManualClock` is followed from `open` on.
+            listener: Is told of changes.
+            queues: Storage shared with other brokers, ``None`` = one of its own.
+        """
         self.published: list[Publication] = []
         self.settled: list[MemoryItem] = []
         self.unroutable: set[str] = set()
         self._clock = clock
         self._listener: BrokerListener = listener if listener is not None else RecordingListener()
-        self._ready: dict[str, list[_Stored]] = {}
-        self._delayed: list[tuple[datetime, _Stored]] = []
-        self._consumptions: list[_MemoryConsumption] = []
+        self._queues = queues if queues is not None else MemoryQueues(clock)
+        self._consumptions: list[MemoryConsumption] = []
         self._held: dict[MemoryItem, None] = {}
-        self._numbers = 0
         self._is_blocked = False
         self._waiting: list[tuple[MemoryItem | None, Sequence[Publication], asyncio.Future[None]]] = []
         self._pump_handle: asyncio.Handle | None = None
@@ -139,11 +133,13 @@ class MemoryBroker:
     async def open(self) -> None:
         """Start to follow a `ManualClock`; other clocks need nothing."""
         if isinstance(self._clock, ManualClock) and self._unsubscribe is None:
-            self._unsubscribe = self._clock.subscribe(self._schedule_pump)
+            self._unsubscribe = self._clock.subscribe(self.wake)
 
     async def close(self) -> None:
         """Give back what is held and stop handing out. What is stored stays and can be inspected."""
-        self._consumptions.clear()
+        if self._consumptions:
+            self._queues.on_change.remove(self.wake)
+            self._consumptions.clear()
         self._take_back_all()
         if self._unsubscribe is not None:
             self._unsubscribe()
@@ -153,11 +149,13 @@ class MemoryBroker:
                 handle.cancel()
         self._pump_handle = self._due_timer = None
 
-    async def consume(self, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None]) -> _MemoryConsumption:
+    async def consume(self, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None]) -> MemoryConsumption:
         """See `relayq.ports.Broker.consume`."""
-        consumption = _MemoryConsumption(self, queue, prefetch, deliver)
+        if not self._consumptions:
+            self._queues.on_change.append(self.wake)
+        consumption = MemoryConsumption(self, queue, prefetch, deliver)
         self._consumptions.append(consumption)
-        self._schedule_pump()
+        self.wake()
         return consumption
 
     def settle(self, item: OutboxItem, publications: Sequence[Publication]) -> Awaitable[None]:
@@ -173,7 +171,7 @@ class MemoryBroker:
         """See `relayq.ports.Broker.requeue`; the message keeps its place and is flagged as handed out before."""
         assert isinstance(item, MemoryItem)
         if self._release(item):
-            self._put_back(item._stored)
+            self._queues.put_back(item.message)
 
     def set_blocked(self, *, blocked: bool) -> None:
         """Refuse publications, or take them again and complete what waits."""
@@ -193,13 +191,11 @@ class MemoryBroker:
 
     def ready(self, queue: str) -> list[Publication]:
         """Messages of ``queue`` that could be handed out now, in that order."""
-        self._promote_due()
-        return [stored.publication for stored in self._ready.get(queue, [])]
+        return [message.publication for message in self._queues.ready(queue)]
 
     def delayed(self, queue: str) -> list[Publication]:
         """Messages that will appear in ``queue`` later, earliest first."""
-        self._promote_due()
-        return [stored.publication for _, stored in self._delayed if stored.publication.queue == queue]
+        return [message.publication for message in self._queues.delayed(queue)]
 
     @property
     def unsettled(self) -> list[MemoryItem]:
@@ -207,8 +203,13 @@ class MemoryBroker:
         return list(self._held)
 
     def bodies(self, queue: str) -> list[bytes]:
-        """Bodies ever published to ``queue``, oldest first."""
+        """Bodies this broker ever published to ``queue``, oldest first."""
         return [publication.body for publication in self.published if publication.queue == queue]
+
+    def wake(self) -> None:
+        """Hand out what is ready in the next turn of the event loop."""
+        if self._pump_handle is None and self._consumptions:
+            self._pump_handle = asyncio.get_running_loop().call_soon(self._pump)
 
     def _submit(self, item: MemoryItem | None, publications: Sequence[Publication]) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -223,69 +224,40 @@ class MemoryBroker:
             if publication.role is QueueRole.RESULT and publication.queue in self.unroutable:
                 self._listener.unroutable(publication)
             else:
-                self._store(publication)
+                self.published.append(publication)
+                self._queues.store(publication)
         if item is not None and self._release(item):
             self.settled.append(item)
+            self.wake()
         if not done.done():
             done.set_result(None)
-        self._schedule_pump()
-
-    def _store(self, publication: Publication) -> None:
-        self.published.append(publication)
-        self._numbers += 1
-        stored = _Stored(publication, self._numbers)
-        if publication.due_at is not None and publication.due_at > self._clock.now():
-            bisect.insort(self._delayed, (publication.due_at, stored), key=lambda entry: entry[0])
-        else:
-            self._put_in_place(stored)
-
-    def _put_in_place(self, stored: _Stored) -> None:
-        queue = self._ready.setdefault(stored.publication.queue, [])
-        bisect.insort(queue, stored, key=lambda other: other.key)
-
-    def _put_back(self, stored: _Stored) -> None:
-        stored.redelivered = True
-        self._put_in_place(stored)
-        self._schedule_pump()
 
     def _release(self, item: MemoryItem) -> bool:
         """Whether the item was still held; it no longer is."""
         if not item.is_held:
             return False
         item.is_held = False
-        item._consumption.held -= 1
+        item.consumption.held -= 1
         del self._held[item]
         return True
 
     def _take_back_all(self) -> None:
         for item in tuple(self._held):
             self._release(item)
-            self._put_back(item._stored)
-
-    def _forget_consumption(self, consumption: _MemoryConsumption) -> None:
-        if consumption in self._consumptions:
-            self._consumptions.remove(consumption)
-
-    def _promote_due(self) -> None:
-        now = self._clock.now()
-        while self._delayed and self._delayed[0][0] <= now:
-            self._put_in_place(self._delayed.pop(0)[1])
-
-    def _schedule_pump(self) -> None:
-        if self._pump_handle is None and self._consumptions:
-            self._pump_handle = asyncio.get_running_loop().call_soon(self._pump)
+            self._queues.put_back(item.message)
 
     def _pump(self) -> None:
         self._pump_handle = None
-        self._promote_due()
         for consumption in tuple(self._consumptions):
             self._hand_out(consumption)
         self._arm_due_timer()
 
-    def _hand_out(self, consumption: _MemoryConsumption) -> None:
-        queue = self._ready.get(consumption.queue, [])
-        while queue and consumption.held < consumption.prefetch and consumption in self._consumptions:
-            item = MemoryItem(consumption, queue.pop(0), self._clock.monotonic())
+    def _hand_out(self, consumption: MemoryConsumption) -> None:
+        while consumption.held < consumption.prefetch and not consumption.is_cancelled:
+            message = self._queues.take(consumption.queue)
+            if message is None:
+                return
+            item = MemoryItem(consumption, message, self._clock.monotonic())
             consumption.held += 1
             self._held[item] = None
             consumption.deliver(item)
@@ -294,6 +266,6 @@ class MemoryBroker:
         if self._due_timer is not None:
             self._due_timer.cancel()
             self._due_timer = None
-        if self._delayed and not isinstance(self._clock, ManualClock):
-            left = (self._delayed[0][0] - self._clock.now()).total_seconds()
-            self._due_timer = asyncio.get_running_loop().call_later(max(left, 0.0) + 0.001, self._schedule_pump)
+        left = self._queues.seconds_to_due()
+        if left is not None and not isinstance(self._clock, ManualClock):
+            self._due_timer = asyncio.get_running_loop().call_later(left + 0.001, self.wake)
