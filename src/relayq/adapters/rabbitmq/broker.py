@@ -11,7 +11,8 @@ from relayq.adapters.rabbitmq.consumption import Consumer, ConsumerConnection, R
 from relayq.adapters.rabbitmq.dialer import Dialer
 from relayq.adapters.rabbitmq.link import Log
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
-from relayq.adapters.rabbitmq.publisher import PendingPublish, Publisher, Settlement
+from relayq.adapters.rabbitmq.pending import PendingPublish, Settlement
+from relayq.adapters.rabbitmq.publisher import Publisher
 from relayq.ports import BrokerListener, Clock, OutboxItem, Publication
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from pamqp import base, commands
 
-from relayq.adapters.rabbitmq.connection import AmqpConnection, Channel
+from relayq.adapters.rabbitmq.channel import Channel
+from relayq.adapters.rabbitmq.connection import AmqpConnection
 from relayq.adapters.rabbitmq.errors import PRECONDITION_FAILED, ChannelClosedError
 from relayq.adapters.rabbitmq.frames import Delivery, encode_ack, encode_consume, encode_requeue
 from relayq.ports import OutboxItem, Properties

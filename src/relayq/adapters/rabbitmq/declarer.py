@@ -8,7 +8,8 @@ from typing import Any
 
 from pamqp import commands
 
-from relayq.adapters.rabbitmq.connection import AmqpConnection, Channel
+from relayq.adapters.rabbitmq.channel import Channel
+from relayq.adapters.rabbitmq.connection import AmqpConnection
 from relayq.adapters.rabbitmq.errors import ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, ChannelClosedError
 from relayq.adapters.rabbitmq.frames import encode_exchange_declare, encode_queue_bind, encode_queue_declare
 from relayq.adapters.rabbitmq.options import RabbitMqOptions

@@ -38,7 +38,6 @@ _DELIVER = 0x003C003C
 _ACK = 0x003C0050
 _NACK = 0x003C0078
 _RETURN = 0x003C0032
-_GET_OK = 0x003C0047
 
 _FRAME = struct.Struct(">BHI")
 _INDEX = struct.Struct(">I")
@@ -54,6 +53,32 @@ _END_AND_FRAME = struct.Struct(">BBHI")
 _CLASS_BASIC = 60
 _ACK_SIZE = 13
 _CONTENT_SIZE = 12
+
+# All a broker may send to a client that does what ours does, but for the methods above.
+_EXPECTED_METHODS: dict[int, type[base.Frame]] = {
+    method.index: method
+    for method in (
+        commands.Connection.Start,
+        commands.Connection.Tune,
+        commands.Connection.OpenOk,
+        commands.Connection.Close,
+        commands.Connection.CloseOk,
+        commands.Connection.Blocked,
+        commands.Connection.Unblocked,
+        commands.Channel.OpenOk,
+        commands.Channel.Flow,
+        commands.Channel.Close,
+        commands.Channel.CloseOk,
+        commands.Exchange.DeclareOk,
+        commands.Queue.DeclareOk,
+        commands.Queue.BindOk,
+        commands.Basic.QosOk,
+        commands.Basic.ConsumeOk,
+        commands.Basic.Cancel,
+        commands.Basic.CancelOk,
+        commands.Confirm.SelectOk,
+    )
+}
 
 # What pamqp raises on octets that are no method.
 _DECODING_ERRORS = (
@@ -267,14 +292,14 @@ def parse_method(payload: bytes) -> base.Frame:
     """Decode a method payload with pamqp.
 
     Raises:
-        ProtocolError: Not a method of AMQP 0-9-1, or one with content that nobody asked for.
+        ProtocolError: Damaged, or no method that may come here.
     """
     index = int.from_bytes(payload[:4], "big")
-    known = commands.INDEX_MAPPING.get(index)
-    if known is None or index == _GET_OK:
+    known = _EXPECTED_METHODS.get(index)
+    if known is None:
         raise ProtocolError(f"unexpected method {index >> 16}.{index & 0xFFFF}")
     try:
-        method: base.Frame = known()
+        method = known()
         method.unmarshal(payload[4:])
     except _DECODING_ERRORS as error:
         raise ProtocolError(f"damaged method {known.__qualname__}: {type(error).__name__}") from error

@@ -8,71 +8,29 @@ in front of what waits (spec amqp.md 7 and 8).
 from __future__ import annotations
 
 import asyncio
-import gzip
 import re
 from collections import deque
 from collections.abc import Callable
 
 from pamqp import commands
 
-from relayq.adapters.rabbitmq.connection import AmqpConnection, Channel
+from relayq.adapters.rabbitmq.channel import Channel
+from relayq.adapters.rabbitmq.connection import AmqpConnection
 from relayq.adapters.rabbitmq.declarer import Declarer
 from relayq.adapters.rabbitmq.dialer import Dialer
 from relayq.adapters.rabbitmq.errors import PRECONDITION_FAILED, ChannelClosedError, ConnectionLostError
-from relayq.adapters.rabbitmq.frames import Confirm, Returned, encode_message, encode_publish
+from relayq.adapters.rabbitmq.frames import MAX_BODY_BYTES, Confirm, Returned, encode_message, encode_publish
 from relayq.adapters.rabbitmq.link import Link, Log, RareLog
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
-from relayq.adapters.rabbitmq.properties import CACHED_BLOCKS, decode_properties, encode_properties
-from relayq.adapters.rabbitmq.topology import delay_ladder, delay_queue
-from relayq.ports import BrokerError, Clock, Properties, Publication, QueueRole
+from relayq.adapters.rabbitmq.pending import MessageEncoder, PendingPublish
+from relayq.adapters.rabbitmq.properties import decode_properties
+from relayq.ports import BrokerError, Clock, Publication, QueueRole
 
 # Queue names come from messages, so what is remembered of them is bounded.
 REMEMBERED_QUEUES = 10_000
-# Fast: the level costs more time than it saves traffic on bodies of some kilobytes.
-GZIP_LEVEL = 1
 CONFIRM_CHECKS = 4  # looks per confirm timeout
 
 _TOO_LARGE = re.compile(r"message size (\d+) is larger than configured max size (\d+)")
-
-
-class Settlement:
-    """Publications that end together; ``finish`` is called after the last confirm."""
-
-    __slots__ = ("finish", "future", "remaining")
-
-    def __init__(self, future: asyncio.Future[None], remaining: int, finish: Callable[[], None] | None) -> None:
-        self.future = future
-        self.remaining = remaining
-        self.finish = finish
-
-    def one_done(self) -> None:
-        """One publication is confirmed or given up."""
-        self.remaining -= 1
-        if self.remaining:
-            return
-        if self.finish is not None:
-            self.finish()
-        if not self.future.done():
-            self.future.set_result(None)
-
-
-class PendingPublish:
-    """One publication on its way."""
-
-    __slots__ = ("block", "body", "is_compressed", "is_returned", "publication", "queue", "sent_at", "settlement",
-                 "tries", "was_redeclared")  # fmt: skip
-
-    def __init__(self, publication: Publication, settlement: Settlement) -> None:
-        self.publication = publication
-        self.settlement = settlement
-        self.body = publication.body
-        self.is_compressed = False
-        self.block = b""
-        self.queue = ""
-        self.sent_at = 0.0
-        self.tries = 0
-        self.is_returned = False
-        self.was_redeclared = False
 
 
 class _PublishChannel(Channel):
@@ -103,13 +61,14 @@ class Publisher:
         on_unroutable: Callable[[Publication], None],
     ) -> None:
         self.is_blocked = False
-        self.max_publish = options.max_publish or 128 * 1024 * 1024
+        self.max_publish = options.max_publish or MAX_BODY_BYTES
+        self._limit_told = MAX_BODY_BYTES
         self._options = options
         self._clock = clock
         self._log = log
         self._on_blocked_changed = on_blocked_changed
         self._on_unroutable = on_unroutable
-        self._ladder = delay_ladder(options.delay_intervals)
+        self._encoder = MessageEncoder(options, clock)
         self._throttle = options.throttle
         self._loop = asyncio.get_running_loop()
         self.link = Link(f"publisher {number}", options, dialer, self._prepare, clock, log, self.fail_all)
@@ -119,7 +78,6 @@ class Publisher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._later: dict[asyncio.TimerHandle, PendingPublish] = {}
         self._check_timer: asyncio.TimerHandle | None = None
-        self._blocks: dict[Properties, bytes] = {}
         self._channel: _PublishChannel | None = None
         self._connection: AmqpConnection | None = None
         self._declarer: Declarer | None = None
@@ -147,9 +105,12 @@ class Publisher:
         await channel.call(commands.Confirm.Select(), commands.Confirm.SelectOk)
         if not declarer.version.is_supported:
             self._log("warning", f"{connection.endpoint} is older than RabbitMQ 3.10, which is not supported")
+        if not channel.is_open:  # ended in the same moment as it was ready, when nobody listened yet
+            raise ChannelClosedError(0, "channel closed while it was prepared")
         if not self._options.max_publish:
-            self.max_publish = declarer.version.max_message_bytes
+            self.max_publish = min(declarer.version.max_message_bytes, self._limit_told)
         self._connection, self._declarer, self._channel = connection, declarer, channel
+        self._encoder.version = declarer.version
         self._next_tag = self._lowest_tag = 1
         self._publish_frames.clear()
         for queue in declarer.topology.configured():
@@ -172,7 +133,7 @@ class Publisher:
         """The broker stayed away for longer than a one-shot command waits."""
         self._failure = error
         for pending in self._take_all():
-            _fail(pending, error)
+            pending.fail(error)
 
     def _take_all(self) -> list[PendingPublish]:
         for timer in self._later:
@@ -193,7 +154,7 @@ class Publisher:
         if self._is_flowing and not self._waiting and len(self._unconfirmed) < self._throttle:
             self._send(pending)
         elif self._failure is not None:
-            _fail(pending, self._failure)
+            pending.fail(self._failure)
         else:
             self._waiting.append(pending)
 
@@ -204,7 +165,7 @@ class Publisher:
 
     def _send(self, pending: PendingPublish) -> None:
         publication = pending.publication
-        queue = publication.queue if publication.due_at is None else self._delay_queue(publication)
+        queue = publication.queue if publication.due_at is None else self._encoder.delay_queue(publication)
         frame = self._publish_frames.get(queue)
         if frame is None:
             self._declare_first(queue, pending)
@@ -213,57 +174,13 @@ class Publisher:
         assert connection is not None
         assert channel is not None
         pending.queue = queue
-        pending.block = self._encode(pending, is_delayed=queue != publication.queue)
+        pending.block = self._encoder.block(pending, is_delayed=queue != publication.queue)
         pending.sent_at = self._loop.time()
         self._unconfirmed[self._next_tag] = pending
         self._next_tag += 1
         connection.write_pieces(
             encode_message(frame, channel.number, pending.block, pending.body, connection.frame_max)
         )
-
-    def _delay_queue(self, publication: Publication) -> str:
-        """Where a delayed copy goes now: the largest N below the seconds left + 1 (spec amqp.md 10)."""
-        assert publication.due_at is not None
-        left = (publication.due_at - self._clock.now()).total_seconds()
-        if left < 1:
-            return publication.queue
-        seconds = next(step for step in reversed(self._ladder) if step < left + 1)
-        return delay_queue(self._options.outbox, seconds)
-
-    def _encode(self, pending: PendingPublish, *, is_delayed: bool) -> bytes:
-        """Property block of a publish; compresses the body when that is asked for."""
-        properties = pending.publication.properties
-        if pending.publication.is_verbatim:
-            return self._encode_block(properties, properties.content_encoding)
-        if self._options.gzip and not pending.is_compressed:
-            self._compress(pending)
-        if pending.is_compressed:
-            return self._encode_block(properties, "gzip")
-        if is_delayed and self._drops_delay_priority():
-            return self._encode_block(properties, None, has_priority=False)
-        block = self._blocks.get(properties)
-        if block is None:
-            if len(self._blocks) >= CACHED_BLOCKS:
-                self._blocks.clear()
-            block = self._blocks[properties] = self._encode_block(properties, None)
-        return block
-
-    def _encode_block(self, properties: Properties, encoding: str | None, *, has_priority: bool = True) -> bytes:
-        persistent = self._options.persistent or properties.persistent
-        return encode_properties(
-            properties, persistent=persistent, content_encoding=encoding, has_priority=has_priority
-        )
-
-    def _drops_delay_priority(self) -> bool:
-        declarer = self._declarer
-        return (
-            self._options.queue_type == "quorum" and declarer is not None and declarer.version.has_two_priority_classes
-        )
-
-    @staticmethod
-    def _compress(pending: PendingPublish) -> None:
-        pending.body = gzip.compress(pending.body, GZIP_LEVEL, mtime=0)
-        pending.is_compressed = True
 
     # Declaring on first use
 
@@ -386,12 +303,13 @@ class Publisher:
             connection.abort(f"channel closed: {error}")
 
     def _note_too_large(self, size: int, limit: int) -> None:
+        self._limit_told = limit
         self.max_publish = min(self.max_publish, limit)
         for pending in tuple(self._unconfirmed.values()):
             if len(pending.body) != size:
                 continue
             if not pending.is_compressed and not pending.publication.is_verbatim:
-                self._compress(pending)
+                pending.compress()
             if len(pending.body) > limit:
                 self._waiting.remove(pending)
                 self._log(
@@ -444,9 +362,3 @@ class Publisher:
             if self._loop.time() - since >= limit:
                 self._connection.abort(f"no confirm for {limit:g} s")
         self._check_timer = self._loop.call_later(limit / CONFIRM_CHECKS, self._check_confirms)
-
-
-def _fail(pending: PendingPublish, error: BrokerError) -> None:
-    future = pending.settlement.future
-    if not future.done():
-        future.set_exception(error)

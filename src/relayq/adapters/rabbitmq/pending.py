@@ -1,0 +1,117 @@
+"""A publication on its way, and what it looks like on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Callable
+
+from relayq.adapters.rabbitmq.options import RabbitMqOptions
+from relayq.adapters.rabbitmq.properties import CACHED_BLOCKS, LONGEST_CACHED_BLOCK, encode_properties
+from relayq.adapters.rabbitmq.topology import BrokerVersion, delay_ladder, delay_queue, parse_version
+from relayq.ports import BrokerError, Clock, Properties, Publication
+
+# Fast: a higher level costs more time than it saves traffic on bodies of some kilobytes.
+GZIP_LEVEL = 1
+
+
+class Settlement:
+    """Publications that end together; ``finish`` is called after the last confirm."""
+
+    __slots__ = ("finish", "future", "remaining")
+
+    def __init__(self, future: asyncio.Future[None], remaining: int, finish: Callable[[], None] | None) -> None:
+        self.future = future
+        self.remaining = remaining
+        self.finish = finish
+
+    def one_done(self) -> None:
+        """One publication is confirmed or given up."""
+        self.remaining -= 1
+        if self.remaining:
+            return
+        if self.finish is not None:
+            self.finish()
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+class PendingPublish:
+    """One publication on its way."""
+
+    __slots__ = ("block", "body", "is_compressed", "is_returned", "publication", "queue", "sent_at", "settlement",
+                 "tries", "was_redeclared")  # fmt: skip
+
+    def __init__(self, publication: Publication, settlement: Settlement) -> None:
+        self.publication = publication
+        self.settlement = settlement
+        self.body = publication.body
+        self.is_compressed = False
+        self.block = b""
+        self.queue = ""
+        self.sent_at = 0.0
+        self.tries = 0
+        self.is_returned = False
+        self.was_redeclared = False
+
+    def compress(self) -> None:
+        """From now on the body is published as gzip."""
+        self.body = gzip.compress(self.body, GZIP_LEVEL, mtime=0)
+        self.is_compressed = True
+
+    def fail(self, error: BrokerError) -> None:
+        """Nobody will publish it any more."""
+        if not self.settlement.future.done():
+            self.settlement.future.set_exception(error)
+
+
+class MessageEncoder:
+    """Chooses the queue and encodes the properties of what is published.
+
+    Attributes:
+        version: Of the broker in use.
+    """
+
+    def __init__(self, options: RabbitMqOptions, clock: Clock) -> None:
+        self.version: BrokerVersion = parse_version({})
+        self._options = options
+        self._clock = clock
+        self._ladder = delay_ladder(options.delay_intervals)
+        self._blocks: dict[Properties, bytes] = {}
+
+    def delay_queue(self, publication: Publication) -> str:
+        """Where a delayed copy goes now: the largest N below the seconds left + 1 (spec amqp.md 10)."""
+        assert publication.due_at is not None
+        left = (publication.due_at - self._clock.now()).total_seconds()
+        if left < 1:
+            return publication.queue
+        seconds = next(step for step in reversed(self._ladder) if step < left + 1)
+        return delay_queue(self._options.outbox, seconds)
+
+    def block(self, pending: PendingPublish, *, is_delayed: bool) -> bytes:
+        """Property block of a publish; compresses the body when that is asked for."""
+        properties = pending.publication.properties
+        has_priority = not (is_delayed and self._drops_delay_priority())
+        if pending.publication.is_verbatim:
+            return self._encode(properties, properties.content_encoding, has_priority=has_priority)
+        if self._options.gzip and not pending.is_compressed:
+            pending.compress()
+        if pending.is_compressed or not has_priority:
+            return self._encode(properties, "gzip" if pending.is_compressed else None, has_priority=has_priority)
+        block = self._blocks.get(properties)
+        if block is None:
+            block = self._encode(properties, None, has_priority=True)
+            if len(block) <= LONGEST_CACHED_BLOCK:
+                if len(self._blocks) >= CACHED_BLOCKS:
+                    self._blocks.clear()
+                self._blocks[properties] = block
+        return block
+
+    def _encode(self, properties: Properties, encoding: str | None, *, has_priority: bool) -> bytes:
+        persistent = self._options.persistent or properties.persistent
+        return encode_properties(
+            properties, persistent=persistent, content_encoding=encoding, has_priority=has_priority
+        )
+
+    def _drops_delay_priority(self) -> bool:
+        return self._options.queue_type == "quorum" and self.version.has_two_priority_classes
