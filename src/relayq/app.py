@@ -90,7 +90,7 @@ def open_broker(
     log = log or _discard
     address = settings.broker.address
     if isinstance(address, EmbeddedAddress):
-        options = EmbeddedOptions(path=address.path, max_publish_bytes=settings.broker.max_publish or (128 << 20))
+        options = EmbeddedOptions(path=address.path, max_publish=settings.broker.max_publish)
         return EmbeddedBroker(options, listener, clock, log)
     return RabbitMqBroker(
         rabbitmq_options(settings, address, time_limit, purpose, is_worker=is_worker), listener, clock, log
@@ -193,10 +193,8 @@ class Worker:
         ledger = OutcomeLedger(clock.monotonic, self._acknowledge)
         publisher = Publisher(self.broker, ledger, _publisher_rules(settings), clock, observer)
         names = EhloNames(settings.session.ehlo_name or "", settings.session.hostname, self._resolver, clock.monotonic)
-        opener = SessionOpener(
-            network or SocketNetwork(loop), names, _timeouts(settings), observer, loop, _sink(settings)
-        )
-        pool = SessionPool(_lane_limits(settings), _max_connections(settings), opener.open, loop, rng.random)
+        opener = SessionOpener(network or SocketNetwork(loop), names, _timeouts(settings), loop, _sink(settings))
+        pool = SessionPool(_lane_limits(settings), _max_connections(settings), opener.open, loop, rng.random, observer)
         routing_rules = RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
         router = Router(self._resolver, routing_rules, clock, rng)
         pipeline = Pipeline(

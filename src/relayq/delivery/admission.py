@@ -39,7 +39,7 @@ class Ticket:
         destination: Where it goes.
         since: Monotonic instant at which it was consumed.
         task: The task handling it.
-        is_opening: It is opening a connection for itself and others: not to be disturbed.
+        is_opening: It is opening a connection for itself and others.
         verdict: Why it was sent away, set right before its task is cancelled.
     """
 
@@ -54,7 +54,7 @@ class Ticket:
 
     def send_away(self, reason: str) -> None:
         """Interrupt the wait; the message goes back to the broker."""
-        if self.task is not None and self.verdict is None and not self.is_opening:
+        if self.task is not None and self.verdict is None:
             self.verdict = reason
             self.task.cancel()
 
@@ -93,6 +93,13 @@ class Admission:
                 del self._waiting[ticket.destination]
                 self._stalled.pop(ticket.destination, None)
 
+    def wait_again(self, ticket: Ticket) -> None:
+        """The session the message had was none: it waits for another one."""
+        waiting = self._waiting.setdefault(ticket.destination, {})
+        if ticket not in waiting:
+            waiting[ticket] = None
+            self._count += 1
+
     def sweep(self, now: float, held: int) -> None:
         """Find destinations that stand still, and send away what waits beyond their share or for too long.
 
@@ -113,13 +120,14 @@ class Admission:
             self._trim(self._waiting[destination], share, now - self.limits.max_hold)
 
     def send_all_away(self, reason: str) -> None:
-        """Interrupt every wait: the process is about to stop."""
+        """Interrupt every wait, even where a connection is being opened: nothing may start now."""
         for waiting in self._waiting.values():
             for ticket in list(waiting):
                 ticket.send_away(reason)
 
     def _trim(self, waiting: dict[Ticket, None], share: int, held_since: float) -> None:
-        tickets = list(waiting)
+        # Whoever opens a connection does so for all of them, and has the clocks of the dialogue.
+        tickets = [ticket for ticket in waiting if not ticket.is_opening]
         for ticket in tickets[share:]:
             ticket.send_away("destination over capacity")
         for ticket in tickets[:share]:

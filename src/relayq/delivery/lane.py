@@ -14,10 +14,12 @@ from typing import Any, Protocol
 
 import msgspec
 
+from relayq.delivery.admission import Ticket
 from relayq.delivery.session import Session
 from relayq.model import DeliveryError, DeliveryState, Scope
-from relayq.ports import LocalShortageError
+from relayq.ports import LocalShortageError, Observer
 
+_BEFORE_CONTENT = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 PROBLEM_WINDOW = 60.0
 """Seconds within which losses and timeouts count as "in a row" (spec delivery.md 8.4)."""
 
@@ -67,7 +69,13 @@ class LaneLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Budget(Protocol):
-    """Connections the whole process may still open."""
+    """Connections the whole process may still open.
+
+    Attributes:
+        idle_lanes: Lanes with idle sessions, the one that has had any for longest first; kept by the lanes.
+    """
+
+    idle_lanes: dict[Lane, None]
 
     def take(self, lane: Lane) -> bool:
         """Reserve one; when none is left remember the lane and wake it later."""
@@ -75,6 +83,10 @@ class Budget(Protocol):
 
     def give(self) -> None:
         """One connection is gone."""
+        ...
+
+    def is_claimed(self, lane: Lane, session: Session) -> bool:
+        """Whether a session nobody uses has to go, because another lane has a better right to a connection."""
         ...
 
 
@@ -89,11 +101,16 @@ class HostDownError(Exception):
 Waiter = asyncio.Future[Session | None]
 """Resolved with a session to use, or with ``None``: the right to open one."""
 
-OpenSession = Callable[["Lane"], Coroutine[Any, Any, Session]]
+OpenSession = Callable[["Lane", float], Coroutine[Any, Any, Session]]
+"""Opens a session for a lane, until an instant of the loop's clock at the latest."""
 
 
 class Lane:
-    """All sessions of one route."""
+    """All sessions of one route.
+
+    Every open connection is counted in ``_open``; it is in ``_sessions`` once it got through its opening, and counted
+    in ``_starting`` until then. A session is leased to one message, or idle, or being reset.
+    """
 
     def __init__(
         self,
@@ -103,6 +120,7 @@ class Lane:
         open_session: OpenSession,
         loop: asyncio.AbstractEventLoop,
         jitter: Callable[[], float],
+        observer: Observer,
     ) -> None:
         self.route = route
         self._limits = limits
@@ -110,6 +128,7 @@ class Lane:
         self._open_session = open_session
         self._loop = loop
         self._jitter = jitter
+        self._observer = observer
         self._idle: list[Session] = []
         self._waiters: deque[Waiter] = deque()
         self._fresh_waiters: deque[Waiter] = deque()
@@ -119,8 +138,12 @@ class Lane:
         self._starting = 0
         self._down_until = 0.0
         self._backoff_until = 0.0
+        self._remember_until = 0.0
         self._needs_probe = False
+        self._is_closing = False
+        self._endings: dict[Session, asyncio.Future[None]] = {}
         self._last_failure: DeliveryError | None = None
+        self._suspicion: DeliveryError | None = None
         self._problems: deque[float] = deque(maxlen=limits.offline_after)
         self._wakeup: asyncio.TimerHandle | None = None
 
@@ -132,6 +155,16 @@ class Lane:
         return bool(self._idle)
 
     @property
+    def has_waiters(self) -> bool:
+        """Messages wait for a session."""
+        return bool(self._waiters or self._fresh_waiters)
+
+    @property
+    def open_count(self) -> int:
+        """Connections open or being opened."""
+        return self._open
+
+    @property
     def load(self) -> int:
         """Messages waiting, less what is free: the smaller the sooner."""
         return len(self._waiters) + len(self._fresh_waiters) - len(self._idle)
@@ -141,7 +174,7 @@ class Lane:
         """Nothing here is worth remembering."""
         return (
             not (self._open or self._waiters or self._fresh_waiters or self._problems)
-            and max(self._down_until, self._backoff_until) <= self._loop.time()
+            and max(self._remember_until, self._backoff_until) <= self._loop.time()
         )
 
     def failure_when_down(self) -> DeliveryError | None:
@@ -152,10 +185,14 @@ class Lane:
 
     # --- getting a session ----------------------------------------------------------------------------------------
 
-    async def acquire(self, *, fresh: bool = False) -> Session:
-        """A ready session of this lane: an idle one, a new one, or the next that becomes free.
+    async def acquire(self, ticket: Ticket, deadline: float, *, fresh: bool = False) -> Session:
+        """A session of this lane: an idle one, a new one, or the next that becomes free.
+
+        It is leased to the caller until :meth:`release`; the peer may have closed it meanwhile.
 
         Args:
+            ticket: Marked while this call opens a connection: others wait for that too.
+            deadline: Instant of the loop's clock at which the caller's attempt ends.
             fresh: Only a new one will do (the reused one turned out dead).
 
         Raises:
@@ -165,24 +202,32 @@ class Lane:
         failure = self.failure_when_down()
         if failure is not None:
             raise HostDownError(failure)
-        if not fresh and not self._waiters:
+        waiters = self._fresh_waiters if fresh else self._waiters
+        session: Session | None = None
+        is_turn = not waiters
+        if is_turn and not fresh:
             session = self._take_idle()
-            if session is not None:
-                return session
-        granted: Session | None = None
-        is_reserved = self._reserve() if fresh or not self._waiters else False
-        while granted is None:
-            if not is_reserved:
-                granted = await self._queue(self._fresh_waiters if fresh else self._waiters)
-            if granted is None:
-                granted = await self._open_reserved()
-            # Still None: this host lacks ports or memory; the lane backs off and this message waits on, at the front.
-            is_reserved = False
-        return granted
+        while session is None:
+            if is_turn and self._reserve():
+                session = await self._open_reserved(ticket, deadline)
+            else:
+                session = await self._queue(waiters, at_front=is_turn)
+                if session is None:
+                    session = await self._open_reserved(ticket, deadline)
+                elif not session.is_ready:
+                    session.is_leased = False
+                    session = None
+            # Still None: this host lacks ports or memory, or the session died on its way here; whoever waited is next.
+            is_turn = True
+        session.is_leased = True
+        return session
 
-    async def _queue(self, waiters: deque[Waiter]) -> Session | None:
+    async def _queue(self, waiters: deque[Waiter], *, at_front: bool) -> Session | None:
         waiter: Waiter = self._loop.create_future()
-        waiters.append(waiter)
+        if at_front:
+            waiters.appendleft(waiter)
+        else:
+            waiters.append(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -198,16 +243,19 @@ class Lane:
             session = waiter.result()
             if session is None:
                 self._unreserve()
-            elif session.is_ready:
+            else:
                 self._put(session)
         self._pump()
 
     def _take_idle(self) -> Session | None:
-        while self._idle:
+        session = None
+        while self._idle and session is None:
             session = self._idle.pop()
-            if session.is_ready:
-                return session
-        return None
+            if not session.is_ready:
+                session = None
+        if not self._idle:
+            self._budget.idle_lanes.pop(self, None)
+        return session
 
     # --- opening --------------------------------------------------------------------------------------------------
 
@@ -216,7 +264,7 @@ class Lane:
         limits = self._limits
         if limits.max_connections and self._open >= limits.max_connections:
             return False
-        if self._starting >= (1 if self._needs_probe else limits.max_starting):
+        if self._starting >= (1 if self._needs_probe else limits.max_starting) or self._suspicion is not None:
             return False
         if self._backoff_until > self._loop.time() or not self._budget.take(self):
             return False
@@ -224,36 +272,49 @@ class Lane:
         self._starting += 1
         return True
 
-    def _unreserve(self) -> None:
+    def _unreserve(self, error: BaseException | None = None) -> None:
+        """The right to open was not used, or not with success; judge the host before anybody else may try."""
         self._open -= 1
         self._starting -= 1
+        if isinstance(error, DeliveryError) and error.scope is Scope.HOST:
+            self._opening_failed(error)
+        if self._suspicion is not None and not self._starting:
+            self._mark_down(self._suspicion)  # nobody else was let in either
         self._budget.give()
 
-    async def _open_reserved(self) -> Session | None:
+    async def _open_reserved(self, ticket: Ticket, deadline: float) -> Session | None:
         """Open the connection this call has the right to; ``None`` when local resources are short."""
+        ticket.is_opening = True
         try:
-            session = await self._open_session(self)
+            session = await self._open_session(self, deadline)
         except LocalShortageError:
-            self._unreserve()
             self.back_off(1.0 + 4.0 * self._jitter())
+            self._unreserve()
             return None
-        except DeliveryError as error:
-            self._unreserve()
-            if error.state is not DeliveryState.BIND:
-                self.host_failed(error)
+        except BaseException as error:
+            self._unreserve(error)
             self._pump()
             raise
-        except BaseException:
-            self._unreserve()
-            self._pump()
-            raise
+        finally:
+            ticket.is_opening = False
+        self._opened(session)
+        return session
+
+    def _opened(self, session: Session) -> None:
+        session.is_leased = True
         if session.is_closed:
             self._unreserve()
         else:
             self._starting -= 1
             self._sessions.add(session)
+            self._observer.session_opened(str(self.route))
+            # It got as far as MAIL FROM: whatever happened to other connections, the host is not down.
+            self._needs_probe = False
+            self._down_until = 0.0
+            if self._suspicion is not None:
+                self._suspicion = None
+                self.back_off(self._limits.backoff_time)
         self._pump()
-        return session
 
     # --- giving it back -------------------------------------------------------------------------------------------
 
@@ -261,20 +322,18 @@ class Lane:
         """The message is done with the session; ``error`` is what ended the attempt, if anything did."""
         if session.is_working and session in self._sessions and session not in self._proven:
             self._proven.add(session)
-            self._needs_probe = False
-            self._pump()
+            self._down_until = 0.0
         if error is None or error.reply is not None:
             self._problems.clear()
         if error is not None:
             self._learn(error)
-        if session.is_ready:
-            self._put(session)
+        self._put(session)
 
     def _learn(self, error: DeliveryError) -> None:
         """Draw conclusions about the host from how a transaction ended (spec delivery.md 8.4, 14.3)."""
         reply = error.reply
         if reply is not None:
-            if reply.code == 421 and error.ordinal == 1:
+            if reply.code == 421 and error.ordinal == 1 and error.state in _BEFORE_CONTENT:
                 self.back_off(self._limits.backoff_time)
             return
         if error.scope is Scope.MESSAGE or error.state is DeliveryState.STORAGE or error.cause is not None:
@@ -283,24 +342,34 @@ class Lane:
         self._problems.append(now)
         if len(self._problems) == self._problems.maxlen and now - self._problems[0] <= PROBLEM_WINDOW:
             self._problems.clear()
-            self.host_failed(error)
+            if self._proven:
+                self.back_off(self._limits.backoff_time)
+            else:
+                self._mark_down(error)
 
     def session_ready(self, session: Session) -> None:
         """RSET was answered: the session may take a message again."""
-        if session in self._sessions and session.is_ready:
+        # Before its message has let go of it the answer changes nothing: the release puts it back.
+        if session in self._sessions and not session.is_leased:
             self._put(session)
 
     def _put(self, session: Session) -> None:
+        """Nobody uses the session now: give it to the next message, keep it, or close it."""
+        session.is_leased = False
+        if not session.is_ready:
+            return
         limit = self._limits.max_messages
-        if limit and session.messages >= limit:
+        if self._is_closing or (limit and session.messages >= limit) or self._budget.is_claimed(self, session):
             session.quit()
             return
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
+                session.is_leased = True
                 waiter.set_result(session)
                 return
         self._idle.append(session)
+        self._budget.idle_lanes[self] = None
         session.rest(self._limits.max_idle)
 
     def session_closed(self, session: Session) -> None:
@@ -311,7 +380,12 @@ class Lane:
         self._proven.discard(session)
         if session in self._idle:
             self._idle.remove(session)
+            if not self._idle:
+                self._budget.idle_lanes.pop(self, None)
+        if (ending := self._endings.pop(session, None)) is not None:
+            ending.set_result(None)
         self._open -= 1
+        self._observer.session_closed(str(self.route), session.messages)
         self._budget.give()
         self._pump()
 
@@ -319,23 +393,49 @@ class Lane:
         """Say goodbye on the longest idle session; false when there is none."""
         if not self._idle:
             return False
-        self._idle.pop(0).quit()
+        session = self._idle.pop(0)
+        if not self._idle:
+            self._budget.idle_lanes.pop(self, None)
+        session.quit()
         return True
 
-    def quit_all(self) -> None:
-        """Orderly stop: idle sessions say goodbye."""
-        while self._idle:
-            self._idle.pop().quit()
+    def close(self) -> list[asyncio.Future[None]]:
+        """Orderly stop: idle sessions say goodbye now, those in use when their message is done.
+
+        Returns:
+            What is done when a session is gone, for each that is not yet.
+        """
+        self._is_closing = True
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+        while self.close_idle():
+            pass
+        self._endings = {session: self._loop.create_future() for session in self._sessions}
+        return list(self._endings.values())
+
+    def abort(self) -> None:
+        """Close every connection at once."""
+        for session in tuple(self._sessions):
+            session.abort()
 
     # --- a host in trouble ----------------------------------------------------------------------------------------
 
-    def host_failed(self, error: DeliveryError) -> None:
+    def _opening_failed(self, error: DeliveryError) -> None:
         """Mark the pair down, or only stop opening more while another connection of it works (spec delivery.md 8.4)."""
-        if self._proven:
+        if self._sessions:
             self.back_off(self._limits.backoff_time)
-            return
+        elif error.reply is not None and self._starting:
+            # Perhaps "too many connections", and one of those under way is let in: they decide, not who was first.
+            self._suspicion = error
+        else:
+            self._mark_down(error)
+
+    def _mark_down(self, error: DeliveryError) -> None:
+        offline_time = self._limits.offline_time
+        self._suspicion = None
         self._last_failure = error
-        self._down_until = self._loop.time() + self._limits.offline_time
+        self._down_until = self._loop.time() + offline_time
+        self._remember_until = self._down_until + 2 * offline_time
         self._needs_probe = True
         for waiters in (self._fresh_waiters, self._waiters):
             while waiters:
@@ -348,11 +448,16 @@ class Lane:
         self._backoff_until = max(self._backoff_until, self._loop.time() + seconds)
         if self._wakeup is not None:
             self._wakeup.cancel()
-        self._wakeup = self._loop.call_at(self._backoff_until, self._pump)
+        self._wakeup = self._loop.call_at(self._backoff_until, self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._wakeup = None
+        self._backoff_until = 0.0
+        self._pump()
 
     def forget_trouble(self) -> None:
         """An operator says the host is fine again."""
-        self._down_until = self._backoff_until = 0.0
+        self._down_until = self._backoff_until = self._remember_until = 0.0
         self._pump()
 
     def _pump(self) -> None:

@@ -100,9 +100,15 @@ class OutcomeLedger:
         while self._lost and (self._lost[0][0] <= now or len(self) > MAX_ENTRIES):
             self._forget(self._lost.popleft()[1])
 
-    def abandon(self, entry: LedgerEntry) -> None:
-        """The message was not started after all: its redelivery is a delivery like any other."""
+    def abandon(self, entry: LedgerEntry) -> list[OutboxItem]:
+        """The message was not started after all: its redelivery is a delivery like any other.
+
+        Returns:
+            Redeliveries that wait for its outcome: there will be none, they have to be looked at again.
+        """
         self._forget(entry)
+        waiting, entry.waiting = entry.waiting, []
+        return waiting
 
     def channel_lost(self) -> None:
         """Acknowledgements of the last minute may not have arrived: remember their messages for longer."""

@@ -8,7 +8,7 @@ from relayq.delivery.lane import Lane
 from relayq.delivery.names import EhloNames
 from relayq.delivery.session import Session, SmtpTimeouts
 from relayq.model import DeliveryState, Refused, Scope, TimedOut
-from relayq.ports import BindError, ConnectError, Network, Observer
+from relayq.ports import BindError, ConnectError, Network
 from relayq.smtp import SmtpClient, TlsMode
 
 
@@ -20,7 +20,6 @@ class SessionOpener:
         network: Network,
         names: EhloNames,
         timeouts: SmtpTimeouts,
-        observer: Observer,
         loop: asyncio.AbstractEventLoop,
         sink: tuple[str, int] | None = None,
     ) -> None:
@@ -28,42 +27,47 @@ class SessionOpener:
         self._names = names
         self._timeouts = timeouts
         self._limits = timeouts.by_state()
-        self._observer = observer
         self._loop = loop
         self._sink = sink
 
-    async def open(self, lane: Lane) -> Session:
+    async def open(self, lane: Lane, deadline: float) -> Session:
         """A ready session for ``lane``.
+
+        Args:
+            lane: Where to, and who keeps the session afterwards.
+            deadline: Instant of the loop's clock at which the attempt of the message that opens it has to end.
 
         Raises:
             DeliveryError: With state ``bind``, ``connect``, ``intro`` … ``authresponse``.
             LocalShortageError: This host lacks ports, descriptors or memory.
         """
-        session = await self._connect(lane)
+        session = await self._connect(lane, deadline)
         try:
             name = await self._names.name_for(session.egress_ip)
-            await session.start(SmtpClient(ehlo_name=name, tls=TlsMode.NEVER))
+            await session.start(SmtpClient(ehlo_name=name, tls=TlsMode.NEVER), deadline)
         except BaseException:
             session.abort()
             raise
-        self._observer.session_opened(str(lane.route))
         return session
 
-    async def _connect(self, lane: Lane) -> Session:
+    async def _connect(self, lane: Lane, deadline: float) -> Session:
         route = lane.route
         address, port = self._sink or (route.remote_ip, route.port)
 
         def make_session() -> Session:
             return Session(lane, self._limits, self._timeouts, self._loop)
 
+        limit = self._loop.time() + self._timeouts.connect
         try:
-            async with asyncio.timeout(self._timeouts.connect):
+            async with asyncio.timeout_at(min(limit, deadline)):
                 _, session = await self._network.connect(make_session, address, port, route.egress_ip)
         except TimeoutError:
             text = f"no connection to {address} port {port} in time"
-            raise TimedOut(DeliveryState.CONNECT, Scope.HOST, text) from None
+            scope = Scope.HOST if limit <= deadline else Scope.SESSION
+            raise TimedOut(DeliveryState.CONNECT, scope, text) from None
         except ConnectError as error:
             raise Refused(DeliveryState.CONNECT, Scope.HOST, f"{address} port {port}: {error}") from None
         except BindError as error:
             raise Refused(DeliveryState.BIND, Scope.SESSION, str(error)) from None
+        session.remote_ip = session.remote_ip or route.remote_ip  # a peer that is gone already has no name any more
         return session

@@ -8,7 +8,6 @@ out again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -43,6 +42,8 @@ from relayq.ports import Clock, Observer, OutboxItem
 from relayq.smtp import Transaction
 
 _MOVABLE_STATES = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
+_SILENCE = frozenset((ResultType.TIMEOUT, ResultType.LOST))
+_GONE_CODES = frozenset((421, 503))
 
 
 class PipelineRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +107,10 @@ class Pipeline:
         self._shuffle = shuffle
 
     async def handle(self, job: Job) -> None:
-        """Take one message to its published outcome; the item is settled last."""
+        """Take one message to its published outcome; the item is settled last.
+
+        Cancelled by whoever sends the ticket away: then nothing has been decided, and the scheduler does the rest.
+        """
         error: DeliveryError | None = None
         try:
             content = compose(job.message)  # responsive
@@ -117,12 +121,6 @@ class Pipeline:
         except DeliveryError as failure:
             error = failure
             attempt = self._failed_attempt(failure)
-        except asyncio.CancelledError:
-            verdict = job.ticket.verdict
-            if verdict is None:
-                raise
-            await self._give_back(job, PARKED_SECONDS, verdict)
-            return
         finally:
             self._admission.started(job.ticket)
         decision = decide_outcome(job.message, error, attempt.at, job.seen_at, self._retry_rules, self._jitter())
@@ -158,14 +156,16 @@ class Pipeline:
         while candidates := (walk.try_next() or await walk.next()):
             if walk.temporary is not None and walk.temporary not in failures:
                 failures.append(walk.temporary)
-            for lanes in self._order_lanes(job, candidates, allowed):
+            for routes in self._order_routes(job, candidates, allowed):
                 try:
-                    return await self._try_candidate(job, content, lanes, failures)
+                    return await self._try_candidate(job, content, routes)
+                except HostDownError as down:
+                    failures.append(down.failure)  # skipped: not one of the addresses tried
                 except DeliveryError as error:
                     if not self._may_go_on(error):
                         raise
                     failures.append(error)
-                    tried += error.remote_ip is not None or error.state is DeliveryState.CONNECT
+                    tried += error.state is not DeliveryState.BIND
                 if tried >= self._rules.max_hosts:
                     raise choose_failure(failures, self._retry_rules)
         if walk.temporary is not None and walk.temporary not in failures:
@@ -180,16 +180,15 @@ class Pipeline:
             return True
         return self._rules.failover_on_4xx and error.reply is not None and error.reply.severity == 4
 
-    def _order_lanes(
+    def _order_routes(
         self, job: Job, candidates: tuple[Candidate, ...], allowed: tuple[str | None, ...]
-    ) -> list[list[Lane]]:
-        """Per candidate the lanes that lead there, the preferred local address first; least loaded candidates first."""
+    ) -> list[list[Route]]:
+        """Per candidate the routes that lead there, preferred local address first; least loaded candidates first."""
         if len(candidates) == 1 and len(allowed) == 1 and allowed[0] is None:
-            route = Route(None, candidates[0].address, job.target.port)
-            return [[self._pool.lane(route)]]
-        ordered: list[list[Lane]] = []
+            return [[Route(None, candidates[0].address, candidates[0].port)]]
+        ordered: list[list[Route]] = []
         for candidate in candidates:
-            routes = {ip: Route(ip, candidate.address, job.target.port) for ip in allowed}
+            routes = {ip: Route(ip, candidate.address, candidate.port) for ip in allowed}
             ips = order_egress_ips(
                 allowed,
                 job.message.last_egress_ip,
@@ -198,23 +197,17 @@ class Pipeline:
                 shuffle=self._shuffle,
             )
             if ips:
-                ordered.append([self._pool.lane(routes[ip]) for ip in ips])
-        preference = candidates[0].preference
-        if all(candidate.preference == preference for candidate in candidates):
-            # The order within one preference is random already; a stable sort keeps it among equally loaded ones.
-            ordered.sort(key=lambda lanes: max(lanes[0].load, 0))
+                ordered.append([routes[ip] for ip in ips])
+        # They are of one preference, in random order; a stable sort keeps that among equally loaded ones.
+        ordered.sort(key=lambda routes: self._pool.load(routes[0]))
         return ordered
 
-    async def _try_candidate(
-        self, job: Job, content: bytes, lanes: list[Lane], failures: list[DeliveryError]
-    ) -> Attempt:
+    async def _try_candidate(self, job: Job, content: bytes, routes: list[Route]) -> Attempt:
         """One remote address: the local addresses in turn until one can be bound."""
         unbound: DeliveryError | None = None
-        for lane in lanes:
+        for route in routes:
             try:
-                return await self._try_lane(job, content, lane)
-            except HostDownError as down:
-                raise down.failure from None
+                return await self._try_lane(job, content, self._pool.lane(route))
             except Refused as error:
                 if error.state is not DeliveryState.BIND:
                     raise
@@ -224,39 +217,46 @@ class Pipeline:
 
     async def _try_lane(self, job: Job, content: bytes, lane: Lane) -> Attempt:
         """Get a session and send; a reused one that turns out dead is replaced once (spec delivery.md 8.2)."""
-        session = await lane.acquire()
+        deadline = job.item.consumed_at + self._rules.ack_limit
+        session = await lane.acquire(job.ticket, deadline)
         try:
             return await self._transact(job, content, lane, session)
         except DeliveryError as error:
             if not _was_dead(error, session):
                 raise
-        session = await lane.acquire(fresh=True)
+        self._admission.wait_again(job.ticket)
+        session = await lane.acquire(job.ticket, deadline, fresh=True)
         return await self._transact(job, content, lane, session)
 
     async def _transact(self, job: Job, content: bytes, lane: Lane, session: Session) -> Attempt:
         """One transaction on a session that is ours until it is released."""
         error: DeliveryError | None = None
+        is_begun = False
         try:
-            now = self._clock.monotonic()
-            deadline = job.item.consumed_at + self._rules.ack_limit
-            if now + self._rules.message_timeout > deadline:
-                raise NotNowError(PARKED_SECONDS, "no time left to send content")
-            self._check_deadline(job)
+            self._check_time(job)
             self._admission.started(job.ticket)
             session.messages += 1
+            is_begun = True
+            deadline = job.item.consumed_at + self._rules.ack_limit
             reply = await session.transact(_transaction(job.message, content), deadline)
         except DeliveryError as failure:
-            error = failure
+            if _was_dead(failure, session):
+                session.abort()  # says nothing about the host
+            else:
+                error = failure
             raise
-        except asyncio.CancelledError:
-            session.abort()
+        except BaseException:
+            if is_begun:
+                session.abort()
             raise
         finally:
             lane.release(session, error)
         return self._accepted_attempt(session, reply)
 
-    def _check_deadline(self, job: Job) -> None:
+    def _check_time(self, job: Job) -> None:
         """Once more, right before the connection is used (spec messages.md 4.9)."""
+        if self._clock.monotonic() + self._rules.message_timeout > job.item.consumed_at + self._rules.ack_limit:
+            raise NotNowError(PARKED_SECONDS, "no time left to send content")
         message, rules = job.message, self._retry_rules
         deadline_at = message.deadline_at
         if deadline_at is None and rules.max_delivertime > 0:
@@ -316,11 +316,12 @@ def expired(reason: str) -> DeliveryError:
 
 def _was_dead(error: DeliveryError, session: Session) -> bool:
     """A reused connection that gave no sign of life for this message: its own failure says nothing about the mail."""
-    if session.messages < 2 or session.client.positive_reply_seen or error.state not in _MOVABLE_STATES:
+    if session.messages < 2 or session.has_answered or error.state not in _MOVABLE_STATES:
         return False
     if error.reply is None:
-        return error.cause is None
-    return error.reply.code in {421, 503}
+        # Silence until the time of the attempt is up is of the scope SESSION: there is no time for another try.
+        return error.result in _SILENCE and error.scope is Scope.HOST
+    return error.reply.code in _GONE_CODES
 
 
 def _transaction(message: Message, content: bytes) -> Transaction:

@@ -13,6 +13,8 @@ from relayq.model.message_json import append_attempt, encode_invalid_body, encod
 from relayq.model.timestamp import format_timestamp
 from relayq.ports import Broker, Clock, Observer, OutboxItem, Properties, Publication, QueueRole
 
+MAX_WARNED_NAMES = 1000
+
 _MIME_ONLY = ("mime",)
 
 
@@ -41,6 +43,7 @@ class Publisher:
         self._rules = rules
         self._clock = clock
         self._observer = observer
+        self._warned: set[str] = set()
 
     async def publish(
         self,
@@ -130,6 +133,19 @@ class Publisher:
         due_at = self._clock.now() + timedelta(seconds=seconds)
         await self._give_back(item, entry, message, changes, due_at, reason)
 
+    async def give_back_verbatim(self, item: OutboxItem, entry: LedgerEntry, seconds: float, reason: str) -> None:
+        """Send a message we choke on back towards the outbox as it came."""
+        copy = Publication(
+            queue=self._rules.outbox,
+            body=item.body,
+            properties=item.properties,
+            role=QueueRole.OUTBOX,
+            due_at=self._clock.now() + timedelta(seconds=seconds),
+            is_verbatim=True,
+        )
+        await self._settle(item, entry, [copy])
+        self._observer.message_waits(reason)
+
     async def delay(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:
         """Send a message that is not due yet back until its ``delayed`` time."""
         await self._give_back(item, entry, message, {}, message.delayed_at, "not due yet")
@@ -182,10 +198,16 @@ class Publisher:
                 or name.startswith(("amq.", f"{outbox}.delay.", f"{outbox}.park."))
                 or name == f"{outbox}.poison"
             ):
-                self._observer.warn("publisher", f"result queue {name!r} is reserved: nothing was published to it")
+                self._warn_reserved(name)
                 continue
             usable.append(name)
         return usable
+
+    def _warn_reserved(self, name: str) -> None:
+        """Once per name: every message of a producer may name it."""
+        if name not in self._warned and len(self._warned) < MAX_WARNED_NAMES:
+            self._warned.add(name)
+            self._observer.warn("publisher", f"result queue {name!r} is reserved: nothing is published to it")
 
     async def _settle(self, item: OutboxItem, entry: LedgerEntry, publications: list[Publication]) -> None:
         await self._broker.settle(item, publications)

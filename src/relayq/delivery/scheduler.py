@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
 from relayq.delivery.publisher import Publisher
 from relayq.delivery.session_pool import SessionPool
-from relayq.delivery.waiting import PARKED_SECONDS
+from relayq.delivery.waiting import CRASHED_SECONDS, PARKED_SECONDS
 from relayq.model import (
     DeliveryError,
     DeliveryState,
@@ -43,6 +43,14 @@ from relayq.policy.retry import RetryRules, has_expired
 from relayq.policy.routing import Target, choose_target
 from relayq.ports import Broker, Clock, Consumption, Observer, OutboxItem, Publication
 
+STOPPING = "stopping"
+BLOCKED = "broker blocked"
+ITEMS_LOST = "items lost"
+_LOOK_AGAIN = frozenset((STOPPING, BLOCKED, ITEMS_LOST))
+"""Reasons to interrupt waiting messages that are no reason to publish anything."""
+
+CLOSING_SECONDS = 5.0
+"""How long sessions may take to say goodbye at an orderly stop."""
 SWEEP_SECONDS = 0.5
 IN_PROCESS_SECONDS = 1.0
 """A message due sooner than this waits in the process (spec delivery.md 4)."""
@@ -148,17 +156,17 @@ class Scheduler:
             await self._consumption.cancel()
             self._consumption = None
         self._give_up_not_started()
-        self._admission.send_all_away("stopping")
-        pending = set(self._tasks)
-        if pending:
-            await asyncio.wait(pending, timeout=grace)
+        self._admission.send_all_away(STOPPING)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=grace)
         for task in list(self._tasks):
             task.cancel()  # cut without a result: unacknowledged, so the broker hands the message out again
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=1.0)
         if self._sweeper is not None:
             self._sweeper.cancel()
-        self._pool.quit_all()
+            self._sweeper = None
+        await self._pool.close(CLOSING_SECONDS)
 
     def _give_up_not_started(self) -> None:
         for item, timer in self._waiting_due.items():
@@ -181,6 +189,7 @@ class Scheduler:
         if blocked:
             self._blocked_since = self._clock.monotonic()
             self._observer.warn("broker", "publishing is blocked by the broker: no new deliveries are started")
+            self._admission.send_all_away(BLOCKED)
             return
         self._blocked_since = None
         waiting, self._not_started = self._not_started, []
@@ -200,6 +209,7 @@ class Scheduler:
         for item in [item for item in self._not_started if not item.is_held]:
             self._not_started.remove(item)
             self._done(item)
+        self._admission.send_all_away(ITEMS_LOST)
 
     def unroutable(self, publication: Publication) -> None:
         """A result has no queue: the log is the only place left for it (spec amqp.md 8)."""
@@ -207,7 +217,11 @@ class Scheduler:
         self._observer.warn("publisher", f"result for queue {publication.queue!r} could not be delivered: {text}")
 
     async def _consume_again(self) -> None:
-        self._consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self.accept)
+        consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self.accept)
+        if self._is_stopping:
+            await consumption.cancel()
+        else:
+            self._consumption = consumption
 
     # --- one message ------------------------------------------------------------------------------------------------
 
@@ -224,13 +238,20 @@ class Scheduler:
                 self._admit(item)
             except Exception as error:  # spec delivery.md 1: no poison
                 self._observer.crash("scheduler", error)
-                self._hold(item, 60.0)
+                self._run_for(item, self._give_back_verbatim(item, self._ledger.begin(item)))
 
     def _admit(self, item: OutboxItem) -> None:
         if item.redelivered and self._ledger.matches(item):
             self._done(item)
             return
         entry = self._ledger.begin(item)
+        try:
+            self._judge(item, entry)
+        except BaseException:
+            self._ledger.abandon(entry)
+            raise
+
+    def _judge(self, item: OutboxItem, entry: LedgerEntry) -> None:
         is_encoded = True
         try:
             body = decode_body(item.body, item.properties.content_encoding, self._rules.max_consume)
@@ -238,12 +259,12 @@ class Scheduler:
             members = decode_members(body)
         except (UndecodableBodyError, InvalidBodyError) as error:
             # A valid body behind an encoding that was undone is shown as text, anything else as it came.
-            self._run_for(item, self._fail_invalid(item, entry, str(error), is_encoded=is_encoded))
+            self._settle_for(item, entry, self._fail_invalid(item, entry, str(error), is_encoded=is_encoded))
             return
         try:
             message = parse_message(members, self._rules.parse)
         except InvalidMessageError as error:
-            self._run_for(item, self._fail_unusable(item, entry, members, error))
+            self._settle_for(item, entry, self._fail_unusable(item, entry, members, error))
             return
         self._consider(item, entry, message)
 
@@ -255,17 +276,17 @@ class Scheduler:
         seen_at = message.seen_at or (now if is_due else None)
         reason = has_expired(message, now, seen_at, self._retry_rules)
         if reason is not None:
-            self._run_for(item, self._fail(item, entry, message, expired(reason)))
+            self._settle_for(item, entry, self._fail(item, entry, message, expired(reason)))
         elif not is_due and delayed_at is not None:
             left = delayed_at - now
             if left < timedelta(seconds=IN_PROCESS_SECONDS):
                 self._ledger.abandon(entry)
                 self._hold(item, max(left.total_seconds(), 0.0))
             else:
-                self._run_for(item, self._publisher.delay(item, entry, message))
+                self._settle_for(item, entry, self._publisher.delay(item, entry, message))
         elif message.mime is None and message.mime_object is None:
             no_store = Refused(DeliveryState.STORAGE, Scope.MESSAGE, "key is given, but no store is configured")
-            self._run_for(item, self._fail(item, entry, message, no_store))
+            self._settle_for(item, entry, self._fail(item, entry, message, no_store))
         else:
             self._start(item, entry, message, choose_target(message, self._rules.smarthost, self._rules.mx_port))
 
@@ -273,12 +294,32 @@ class Scheduler:
         seen_at = message.seen_at or self._clock.now()
         ticket = self._admission.admit(target.destination, item.consumed_at)
         if ticket is None:
-            reason = "destination over capacity"
-            giving = self._publisher.give_back(item, entry, message, seen_at, PARKED_SECONDS, reason)
-            self._run_for(item, giving)
+            self._park(item, entry, message, seen_at, "destination over capacity")
             return
         job = Job(item, message, target, seen_at, entry, ticket)
-        ticket.task = self._run_for(item, self._pipeline.guard(job))
+        task = ticket.task = self._run(self._pipeline.guard(job))
+        task.add_done_callback(lambda task: self._job_ended(job, task))
+
+    def _park(self, item: OutboxItem, entry: LedgerEntry, message: Message, seen_at: datetime, reason: str) -> None:
+        giving = self._publisher.give_back(item, entry, message, seen_at, PARKED_SECONDS, reason)
+        self._settle_for(item, entry, giving)
+
+    def _job_ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        """Settle the books of this process, and decide about a message that was sent away while it waited."""
+        item, ticket = job.item, job.ticket
+        self._done(item)
+        if ticket.verdict is None or not task.cancelled():
+            return
+        self._admission.started(ticket)  # it may have been cancelled before its first step
+        if ticket.verdict not in _LOOK_AGAIN:
+            self._held += 1
+            self._held_bytes += len(item.body)
+            self._park(item, job.entry, job.message, job.seen_at, ticket.verdict)
+            return
+        for waiting in self._ledger.abandon(job.entry):
+            self.accept(waiting)
+        if item.is_held:
+            self.accept(item)
 
     def _hold(self, item: OutboxItem, seconds: float) -> None:
         """Look at the item again in a moment."""
@@ -290,11 +331,23 @@ class Scheduler:
         if item.is_held:
             self.accept(item)
 
-    def _run_for(self, item: OutboxItem, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _settle_for(self, item: OutboxItem, entry: LedgerEntry, work: Coroutine[Any, Any, None]) -> None:
+        """Settle a message that is not started."""
+        self._run_for(item, self._guard(item, entry, work))
+
+    async def _guard(self, item: OutboxItem, entry: LedgerEntry, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # spec delivery.md 1: no poison
+            self._observer.crash("scheduler", error)
+            await self._give_back_verbatim(item, entry)
+
+    def _give_back_verbatim(self, item: OutboxItem, entry: LedgerEntry) -> Coroutine[Any, Any, None]:
+        return self._publisher.give_back_verbatim(item, entry, CRASHED_SECONDS, "internal error")
+
+    def _run_for(self, item: OutboxItem, work: Coroutine[Any, Any, None]) -> None:
         """One task for the message; its end settles the books of this process."""
-        task = self._run(work)
-        task.add_done_callback(lambda _: self._done(item))
-        return task
+        self._run(work).add_done_callback(lambda _: self._done(item))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)

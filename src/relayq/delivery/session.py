@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
 from relayq.model import (
     ConnectionLost,
     DeliveryError,
@@ -54,6 +55,7 @@ _HOST_STATES = frozenset(
 )
 _AUTH_STATES = frozenset(state for state in _HOST_STATES if state.startswith("auth"))
 _UNTRANSFERRED = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
+_MESSAGE = DeliveryState.MESSAGE
 _READ_LIMIT = 1 << 16
 
 
@@ -110,6 +112,8 @@ class Session(asyncio.Protocol):
         remote_ip: Remote address as the socket reports it.
         is_closed: Nothing can be sent any more.
         is_working: A MAIL FROM was answered positively at least once.
+        has_answered: A command of the current message was answered positively.
+        is_leased: A message has it, or is about to resume with it. Kept by the lane.
     """
 
     def __init__(
@@ -124,6 +128,8 @@ class Session(asyncio.Protocol):
         self.remote_ip = ""
         self.is_closed = False
         self.is_working = False
+        self.has_answered = False
+        self.is_leased = False
         self._owner = owner
         self._limits = limits
         self._timeouts = timeouts
@@ -134,9 +140,11 @@ class Session(asyncio.Protocol):
         self._waiter: asyncio.Future[Event] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
+        self._timed_state: DeliveryState | None = None
         self._attempt_deadline: float | None = None
         self._idle_seconds: float | None = None
         self._is_write_paused = False
+        self._unwritten = 0
         self._is_quitting = False
 
     @property
@@ -169,7 +177,11 @@ class Session(asyncio.Protocol):
         self._advance()
 
     def eof_received(self) -> None:
-        """The peer closed its side: SMTP knows no half-open connection."""
+        """The peer closed its side: SMTP knows no half-open connection, so nothing is waited for any more."""
+        if self._client is not None:
+            self._client.receive_data(b"")
+            self._advance()
+        self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the protocol, whoever waits, and the owner."""
@@ -200,19 +212,42 @@ class Session(asyncio.Protocol):
         """Write what the protocol wants written, and pass its events on."""
         client = self._client
         assert client is not None
+        has_event = False
         while (event := client.next_event()) is not None:
+            has_event = True
             self._pass_on(event)
         out = client.data_to_send()
-        if out and not self.is_closed:
+        if self.is_closed:
+            return
+        state = client.state
+        if out:
+            if state is _MESSAGE and self._is_too_late_for_content():
+                return
             assert self._transport is not None
             self._transport.write(out)
-        if not self.is_closed:
+        # Octets that complete nothing buy the peer no time, or one octet per minute would hold a message for ever.
+        if out or has_event or state is not self._timed_state:
             self._move_deadline()
+
+    def _is_too_late_for_content(self) -> bool:
+        """Break off instead of starting content that could not be answered in time (spec delivery.md 8.1)."""
+        limit, waiter = self._attempt_deadline, self._waiter
+        if limit is None or waiter is None or waiter.done():
+            return False
+        if self._loop.time() + self._timeouts.message <= limit:
+            return False
+        self._waiter = None
+        waiter.set_exception(NotNowError(PARKED_SECONDS, "no time left to send content"))
+        self.abort()
+        return True
 
     def _pass_on(self, event: Event) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             self._waiter = None
+            if self._is_write_paused and isinstance(event, Delivered):
+                # Agreement to content that is still in our own buffer is no agreement.
+                event = Broken(_MESSAGE, ResultType.INVALID, reply=event.reply)
             waiter.set_result(event)
         elif isinstance(event, Ready):
             if not self._is_quitting:
@@ -228,15 +263,19 @@ class Session(asyncio.Protocol):
         if self._is_quitting:
             seconds = self._timeouts.quit
         elif self._is_write_paused:
+            assert self._transport is not None
+            self._unwritten = self._transport.get_write_buffer_size()
             seconds = self._timeouts.block
         elif self._idle_seconds is not None:
             seconds = self._idle_seconds
-        elif self._client is None or self._client.is_ready:
-            seconds = self._timeouts.ehlo
+        elif self._waiter is None:
+            seconds = self._timeouts.ehlo  # RSET
         else:
-            seconds = self._limits[self._client.state]
+            seconds = self._limits[self.client.state]
         deadline = now + seconds
-        if self._attempt_deadline is not None:
+        self._timed_state = None if self._client is None else self._client.state
+        # Once the content is out, its reply is waited for: breaking off then could only send the mail twice.
+        if self._attempt_deadline is not None and (self._is_write_paused or self._timed_state is not _MESSAGE):
             deadline = min(deadline, self._attempt_deadline)
         self._deadline = deadline
         if self._timer is None:
@@ -249,33 +288,58 @@ class Session(asyncio.Protocol):
         self._timer = None
         if self.is_closed:
             return
-        if self._loop.time() < self._deadline:
+        now = self._loop.time()
+        if now < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        elif self._is_write_paused and not self._is_quitting and self._makes_progress(now):
+            self._move_deadline()
         elif self._waiter is not None and not self._waiter.done():
             waiter, self._waiter = self._waiter, None
-            state = self.client.state if self._client is not None else DeliveryState.INTRO
-            waiter.set_exception(self._blame(TimedOut(state, self._scope_of(state), "no reply in time")))
+            waiter.set_exception(self._blame(self._timed_out(now)))
             self.abort()
         elif self._idle_seconds is not None and not self._is_quitting:
             self.quit()
         else:
             self.abort()
 
+    def _makes_progress(self, now: float) -> bool:
+        """Whether the peer took octets since the deadline was last moved, and the attempt may go on."""
+        assert self._transport is not None
+        has_time = self._attempt_deadline is None or now < self._attempt_deadline
+        return has_time and self._transport.get_write_buffer_size() < self._unwritten
+
+    def _timed_out(self, now: float) -> TimedOut:
+        state = self.client.state
+        if self._attempt_deadline is not None and now >= self._attempt_deadline:
+            # The time of the attempt is up, which says little about the host; no other one is tried.
+            return TimedOut(state, Scope.SESSION, "the attempt took too long")
+        return TimedOut(state, self._scope_of(state), "no reply in time")
+
     # --- what the pool and the pipeline call ----------------------------------------------------------------------
 
-    async def start(self, client: SmtpClient) -> Event:
+    async def start(self, client: SmtpClient, attempt_deadline: float) -> Event:
         """Begin the dialogue; returns the first :class:`Ready` or :class:`StartTls`.
+
+        Args:
+            client: The protocol, waiting for the greeting.
+            attempt_deadline: Instant of the loop's clock at which the attempt of the message that opens has to end.
 
         Raises:
             DeliveryError: The host refused, broke off or was silent.
         """
         self._client = client
+        self._attempt_deadline = attempt_deadline
         early, self._early = b"".join(self._early), []
         waiter = self._wait()
         if early:
             client.receive_data(early)
+        if self.is_closed:
+            client.receive_data(b"")  # closed before there was anybody to be told
         self._advance()
-        return await self._expect(waiter)
+        try:
+            return await self._expect(waiter)
+        finally:
+            self._attempt_deadline = None
 
     async def upgrade(self, start_tls: Callable[[asyncio.Transport, Session], Awaitable[asyncio.Transport]]) -> Event:
         """Put TLS below the dialogue and go on with it.
@@ -307,25 +371,29 @@ class Session(asyncio.Protocol):
 
         Args:
             transaction: Envelope, parameters and content.
-            attempt_deadline: Monotonic instant at which the attempt has to end unless content is being sent.
+            attempt_deadline: Instant of the loop's clock at which the attempt has to end unless content is being sent.
 
         Raises:
             DeliveryError: Whatever else happened.
+            NotNowError: Too little time is left to send the content.
         """
         self._idle_seconds = None
+        self.has_answered = False
+        is_ready = self.is_ready
+        if is_ready:
+            self.client.begin(transaction)
         self._attempt_deadline = attempt_deadline
         waiter = self._wait()
-        if not self.is_closed:
-            self.client.begin(transaction)
+        if is_ready:
             self._advance()
         else:
-            waiter.set_result(Closed())
+            waiter.set_result(Closed())  # the peer left after the session was handed to this message
         try:
             event = await self._expect(waiter)
         finally:
             self._attempt_deadline = None
-            if self.client.positive_reply_seen:
-                self.is_working = True
+            if is_ready and self.client.positive_reply_seen:
+                self.has_answered = self.is_working = True
         assert isinstance(event, Delivered)
         return event.reply
 
@@ -389,8 +457,8 @@ class Session(asyncio.Protocol):
 
     def _blame(self, error: DeliveryError) -> DeliveryError:
         """Add what is known about the connection (spec results.md 5.1)."""
-        error.egress_ip = self.egress_ip
-        error.remote_ip = self.remote_ip
+        error.egress_ip = self.egress_ip or None
+        error.remote_ip = self.remote_ip or None
         error.ordinal = max(self.messages, 1)
         return error
 
