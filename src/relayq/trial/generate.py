@@ -25,6 +25,7 @@ ORDINARY_DOMAINS: Final = (
 GREYLISTING_DOMAIN: Final = "patience.test"
 UNKNOWN_USER_DOMAIN: Final = "moved-away.test"
 DROPPING_DOMAIN: Final = "wobbly.test"
+TROUBLE_DOMAINS: Final = (GREYLISTING_DOMAIN, UNKNOWN_USER_DOMAIN, DROPPING_DOMAIN)
 ID_PROPERTY: Final = "trial-id"
 """Custom property that is unique to each generated message."""
 
