@@ -6,6 +6,7 @@ Builds every object and passes it what it uses; nobody else sees :class:`~relayq
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import signal
 from collections.abc import Callable
@@ -229,6 +230,17 @@ class Worker:
         future.add_done_callback(self._acknowledging.discard)
 
 
+def spare_the_collector() -> None:
+    """Let the cyclic garbage collector look seldom, and not at what stays for ever.
+
+    With the default thresholds it took a fifth of the CPU per message: a thousand messages under way are some 50,000
+    young objects, which it went through again and again. Cycles are rare here (exceptions with their frames).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 async def run_worker(settings: Settings) -> int:
     """``relayq run``: deliver until told to stop; returns the exit code."""
     log = ApplicationLog(settings.log.targets, settings.log.level, settings.log.format)
@@ -248,6 +260,7 @@ async def run_worker(settings: Settings) -> int:
         await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
+            spare_the_collector()
             log.write("info", "run", f"delivering from {settings.queues.outbox!r} on {_shown_address(settings)}")
             await waiting
     except (BrokerRefusedError, TopologyError, BrokerStorageError, BrokerUnavailableError) as error:
