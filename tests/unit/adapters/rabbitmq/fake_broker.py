@@ -41,7 +41,7 @@ class Script:
         refuse_vhost: Close code and text instead of ``connection.open-ok``.
         refuse: By queue or exchange name, close code and text for its declaration, taken from the front of the list.
         confirm: Publishes are confirmed at once.
-        answer_consume: ``basic.consume`` is answered.
+        is_silent: Nothing is answered; every method goes to `FakeSession.answers`.
     """
 
     server_properties: dict[str, Any] = field(default_factory=lambda: dict(PROPERTIES))
@@ -54,7 +54,6 @@ class Script:
     refuse_vhost: tuple[int, str] | None = None
     refuse: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     confirm: bool = True
-    answer_consume: bool = True
 
 
 class FakeBroker:
@@ -106,6 +105,8 @@ class FakeBroker:
             pass
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
             self._tasks.discard(task)
 
 
@@ -169,6 +170,7 @@ class FakeSession:
 
     def _answer(self, channel: int, method: base.Frame) -> None:
         if self.script.is_silent:
+            self.answers.put_nowait(method)
             return
         simple: dict[type, Callable[[], base.Frame]] = {
             commands.Channel.Open: commands.Channel.OpenOk,
@@ -191,8 +193,7 @@ class FakeSession:
         elif isinstance(method, commands.Exchange.Declare):
             self._answer_declare(channel, method.exchange, commands.Exchange.DeclareOk())
         elif isinstance(method, commands.Basic.Consume):
-            if self.script.answer_consume:
-                self._answer_declare(channel, f"consume {method.queue}", commands.Basic.ConsumeOk(method.consumer_tag))
+            self._answer_declare(channel, f"consume {method.queue}", commands.Basic.ConsumeOk(method.consumer_tag))
         elif isinstance(method, commands.Basic.Cancel):
             self.send(channel, commands.Basic.CancelOk(method.consumer_tag))
         else:
@@ -307,3 +308,26 @@ async def running_broker(tls: ssl.SSLContext | None = None) -> AsyncIterator[Fak
         yield broker
     finally:
         await broker.stop()
+
+
+@contextlib.asynccontextmanager
+async def greeting_server(greeting: bytes) -> AsyncIterator[Endpoint]:
+    """A server that says one thing and then only listens."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        writer.write(greeting)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield Endpoint(host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+    server.close()
+    if tasks:
+        await asyncio.wait(tuple(tasks), timeout=PATIENCE)
