@@ -389,6 +389,7 @@ def _pipeline_rules(settings: Settings) -> PipelineRules:
         message_timeout=settings.timeouts.message,
         failover_on_4xx=settings.route.failover_on_4xx,
         connect_ips=settings.results.connect_ips,
+        ipv6={"auto": None, "yes": True, "no": False}[settings.route.ipv6],
         local_codes=settings.results.local_codes,
     )
 

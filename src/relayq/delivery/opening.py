@@ -7,7 +7,7 @@ import asyncio
 from relayq.delivery.lane import Lane
 from relayq.delivery.names import EhloNames
 from relayq.delivery.session import Session, SmtpTimeouts
-from relayq.model import DeliveryState, Refused, Scope, TimedOut
+from relayq.model import DeliveryError, DeliveryState, Refused, Scope, TimedOut
 from relayq.ports import BindError, ConnectError, Network
 from relayq.smtp import SmtpClient, TlsMode
 
@@ -58,16 +58,21 @@ class SessionOpener:
             return Session(lane, self._limits, self._timeouts, self._loop)
 
         limit = self._loop.time() + self._timeouts.connect
+        error: DeliveryError
         try:
             async with asyncio.timeout_at(min(limit, deadline)):
                 _, session = await self._network.connect(make_session, address, port, route.egress_ip)
         except TimeoutError:
             text = f"no connection to {address} port {port} in time"
             scope = Scope.HOST if limit <= deadline else Scope.SESSION
-            raise TimedOut(DeliveryState.CONNECT, scope, text) from None
-        except ConnectError as error:
-            raise Refused(DeliveryState.CONNECT, Scope.HOST, f"{address} port {port}: {error}") from None
-        except BindError as error:
-            raise Refused(DeliveryState.BIND, Scope.SESSION, str(error)) from None
-        session.remote_ip = session.remote_ip or route.remote_ip  # a peer that is gone already has no name any more
-        return session
+            error = TimedOut(DeliveryState.CONNECT, scope, text)
+        except ConnectError as failure:
+            error = Refused(DeliveryState.CONNECT, Scope.HOST, f"{address} port {port}: {failure}")
+        except BindError as failure:
+            raise Refused(DeliveryState.BIND, Scope.SESSION, str(failure)) from None
+        else:
+            # A peer that is gone already has no name any more.
+            session.remote_ip = session.remote_ip or route.remote_ip
+            return session
+        error.attempted = (route.egress_ip, address)
+        raise error

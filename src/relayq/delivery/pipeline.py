@@ -57,6 +57,7 @@ class PipelineRules(msgspec.Struct, frozen=True, kw_only=True):
         failover_on_4xx: Try the next host after a 4xx about the mail.
         connect_ips: Results of state ``connect`` carry the pair of addresses.
         local_codes: Results of local failures carry codes of our own.
+        ipv6: IPv6 targets: ``True``, ``False``, or ``None`` for "when the allowed local addresses include IPv6".
     """
 
     default_ips: tuple[str, ...] = ()
@@ -66,6 +67,7 @@ class PipelineRules(msgspec.Struct, frozen=True, kw_only=True):
     failover_on_4xx: bool = False
     connect_ips: bool = False
     local_codes: bool = False
+    ipv6: bool | None = None
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -148,9 +150,9 @@ class Pipeline:
         allowed = allowed_egress_ips(job.message, self._rules.default_ips)
         if not allowed:
             raise self._nothing_to_bind(job.message)
-        ipv6 = any(ip is not None and ":" in ip for ip in allowed)
-        ipv4 = any(ip is None or ":" not in ip for ip in allowed)
-        walk = self._router.walk(job.target, ipv4=ipv4, ipv6=ipv6)
+        walk = self._router.walk(
+            job.target, ipv4=any(ip is None or ":" not in ip for ip in allowed), ipv6=self._may_use_ipv6(allowed)
+        )
         failures: list[DeliveryError] = []
         tried = 0
         while candidates := (walk.try_next() or await walk.next()):
@@ -173,6 +175,12 @@ class Pipeline:
         if not failures:
             raise self._nothing_to_bind(job.message)
         raise choose_failure(failures, self._retry_rules)
+
+    def _may_use_ipv6(self, allowed: tuple[str | None, ...]) -> bool | None:
+        """What the router wants to know: yes, only where there is no A record, or (``None``) never."""
+        if self._rules.ipv6 is None:
+            return any(ip is not None and ":" in ip for ip in allowed)
+        return True if self._rules.ipv6 else None
 
     def _may_go_on(self, error: DeliveryError) -> bool:
         """Class N of spec results.md 5: the next host may do better."""
@@ -280,16 +288,29 @@ class Pipeline:
         )
 
     def _failed_attempt(self, error: DeliveryError) -> Attempt:
-        return failed_attempt(error, self._clock.now(), local_codes=self._rules.local_codes)
+        rules = self._rules
+        return failed_attempt(error, self._clock.now(), local_codes=rules.local_codes, connect_ips=rules.connect_ips)
 
     def _nothing_to_bind(self, message: Message, reason: str = "no local address is usable") -> DeliveryError:
         # The message's own addresses fail again in the same way; the configuration's can be repaired.
         return Refused(DeliveryState.BIND, Scope.SESSION, reason, is_final=message.ips is not None)
 
 
-def failed_attempt(error: DeliveryError, at: datetime, *, local_codes: bool = False) -> Attempt:
-    """The result entry of a failure; members as in spec results.md 5.1."""
+def failed_attempt(
+    error: DeliveryError, at: datetime, *, local_codes: bool = False, connect_ips: bool = False
+) -> Attempt:
+    """The result entry of a failure; members as in spec results.md 5.1.
+
+    Args:
+        error: What ended the attempt.
+        at: When.
+        local_codes: Give a failure without a reply a code of our own.
+        connect_ips: Name the addresses of a connection that was not established.
+    """
     code, status, description = None, None, None
+    egress_ip, remote_ip = error.egress_ip, error.remote_ip
+    if connect_ips and error.attempted is not None:
+        egress_ip, remote_ip = error.attempted
     if error.reply is not None:
         code, status, description = error.reply.code, error.reply.status, error.reply.description
     elif error.received is not None:
@@ -300,8 +321,8 @@ def failed_attempt(error: DeliveryError, at: datetime, *, local_codes: bool = Fa
         state=error.state,
         result=error.result,
         at=at,
-        egress_ip=error.egress_ip,
-        remote_ip=error.remote_ip,
+        egress_ip=egress_ip,
+        remote_ip=remote_ip,
         ordinal=error.ordinal,
         code=code,
         status=status,

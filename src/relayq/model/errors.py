@@ -38,6 +38,7 @@ class DeliveryError(Exception):
         egress_ip: Local address if a connection had been established.
         remote_ip: Remote address if a connection had been established.
         ordinal: Messages the connection has been used for, if one had been established.
+        attempted: Local address (``None``: the host's choice) and remote address of a connection that failed.
         reason: For the application log only: never published (spec results.md 2).
         retry_after: Seconds until the next attempt where the kind of failure fixes it, else ``None``.
         is_final: Verdict where the kind of failure fixes it (``None``: ``policy.retry`` looks it up).
@@ -70,6 +71,7 @@ class DeliveryError(Exception):
         self.egress_ip: str | None = None
         self.remote_ip: str | None = None
         self.ordinal: int | None = None
+        self.attempted: tuple[str | None, str] | None = None
 
     def __str__(self) -> str:
         """State, result and reason, for logs."""
