@@ -289,7 +289,8 @@ class SmtpServer:
 
     def _keep(self, octets: bytes) -> None:
         self._size += len(octets)
-        if self._size > self._max_message_octets:
+        # The final dot may have come without its line end, and then counts for a moment.
+        if self._size > self._max_message_octets + len(b".\r"):
             self._content = bytearray()
         elif self.keep_content:
             self._content += octets
