@@ -39,8 +39,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
         has_8bit: The content has octets above 127; without meaning while it is not loaded.
         has_utf8_headers: The content's header has raw UTF-8: SMTPUTF8 is asked for when offered, but not required, as
             it is by an address with a non-ASCII local part.
-        dsn: Notification wishes to be relayed, defaults of the configuration already filled in; ``None`` when there
-            are none, then no ORCPT is sent either.
+        dsn: Notification wishes to be relayed, defaults of the configuration already filled in; ``None`` for none.
+        with_orcpt: Name the original recipient along with the wishes; false when they are only the configuration's.
     """
 
     sender: EmailAddress | None
@@ -49,6 +49,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     has_8bit: bool = False
     has_utf8_headers: bool = False
     dsn: DsnOptions | None = None
+    with_orcpt: bool = True
 
 
 def encode_line(*parts: bytes) -> bytes:
@@ -92,7 +93,9 @@ def encode_rcpt(transaction: Transaction, capabilities: Capabilities, *, plain: 
     """``RCPT TO`` with the parameters the peer understands; arguments as for :func:`encode_mail`."""
     parameters = b""
     if not plain and capabilities.dsn and transaction.dsn is not None:
-        parameters = _rcpt_dsn_parameters(transaction.dsn, transaction.recipient)
+        parameters = _encode_notify(transaction.dsn)
+        if transaction.with_orcpt:
+            parameters += b" ORCPT=" + encode_original_recipient(transaction.dsn.orcpt, transaction.recipient)
     return encode_line(b"RCPT TO:<", transaction.recipient.wire, b">", parameters)
 
 
@@ -142,10 +145,9 @@ def _mail_dsn_parameters(dsn: DsnOptions) -> bytes:
     return parameters
 
 
-def _rcpt_dsn_parameters(dsn: DsnOptions, recipient: EmailAddress) -> bytes:
-    parameters = b""
-    if dsn.notify:
-        if not _NOTIFY_VALUES.issuperset(dsn.notify):
-            raise LocalProtocolError("unknown NOTIFY value")
-        parameters = b" NOTIFY=" + ",".join(dsn.notify).encode("ascii")
-    return parameters + b" ORCPT=" + encode_original_recipient(dsn.orcpt, recipient)
+def _encode_notify(dsn: DsnOptions) -> bytes:
+    if not dsn.notify:
+        return b""
+    if not _NOTIFY_VALUES.issuperset(dsn.notify):
+        raise LocalProtocolError("unknown NOTIFY value")
+    return b" NOTIFY=" + ",".join(dsn.notify).encode("ascii")

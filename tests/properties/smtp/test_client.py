@@ -26,6 +26,7 @@ from relayq.smtp import (
     Transaction,
 )
 from relayq.smtp.replies import MAX_RECEIVED_OCTETS
+from tests.dialogues import transcript
 from tests.dialogues.places import PLACES, go_to
 from tests.dialogues.transcript import (
     Act,
@@ -38,7 +39,8 @@ from tests.dialogues.transcript import (
     load_transcript,
 )
 
-TRANSCRIPTS = [load_transcript(path) for path in sorted(Path("tests/dialogues").glob("*.smtp"))]
+FOLDER = Path(transcript.__file__).parent
+TRANSCRIPTS = [load_transcript(path) for path in sorted(FOLDER.glob("*.smtp"))]
 TRANSACTIONS = [
     Transaction(
         sender=parse_address("b@shop.example"),
@@ -125,10 +127,10 @@ def test_any_octets_in_any_place(place: str, octets: bytes) -> None:
         pytest.fail("events without end")
 
 
-@given(transcript=st.sampled_from(TRANSCRIPTS), cuts=st.lists(st.integers(1, 40), min_size=1, max_size=20))
-def test_any_split_of_the_octets_gives_the_same_events(transcript: Transcript, cuts: list[int]) -> None:
-    client = transcript.make_client()
-    for step in transcript.steps:
+@given(dialogue=st.sampled_from(TRANSCRIPTS), cuts=st.lists(st.integers(1, 40), min_size=1, max_size=20))
+def test_any_split_of_the_octets_gives_the_same_events(dialogue: Transcript, cuts: list[int]) -> None:
+    client = dialogue.make_client()
+    for step in dialogue.steps:
         if isinstance(step, Send):
             rest, turn = step.octets, 0
             while rest:

@@ -66,6 +66,11 @@ def test_rcpt(dsn: DsnOptions | None, expected: bytes) -> None:
     assert encode_rcpt(transaction, ALL, plain=False) == b"RCPT TO:<anna@example.org>" + expected + b"\r\n"
 
 
+def test_wishes_of_the_configuration_name_no_original_recipient() -> None:
+    transaction = Transaction(sender=None, recipient=ANNA, dsn=DsnOptions(notify=("NEVER",)), with_orcpt=False)
+    assert encode_rcpt(transaction, ALL, plain=False) == b"RCPT TO:<anna@example.org> NOTIFY=NEVER\r\n"
+
+
 @pytest.mark.parametrize(
     ("orcpt", "recipient", "expected"),
     [
