@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from relayq.adapters.embedded.location import network_file_system
 from relayq.adapters.embedded.options import DEFAULT_MAX_PUBLISH_BYTES, EmbeddedOptions
 from relayq.adapters.embedded.store import Change, Claim, Consumer, Store, decode_properties
 from relayq.adapters.embedded.tables import ClaimedMessage, QueueDepth
 from relayq.adapters.embedded.thread import StorageThread, ThreadCallbacks
 from relayq.ports import BrokerError, BrokerListener, BrokerUnavailableError, Clock, OutboxItem, Properties, Publication
 
+T = TypeVar("T")
 Log = Callable[[str, str], None]
 """Level (``info``, ``warning``, ``error``) and text."""
 
@@ -38,7 +41,7 @@ class EmbeddedItem:
     @property
     def is_held(self) -> bool:
         """Whether it is neither settled nor given back."""
-        return self.is_open and self.consumption.broker.is_running
+        return self.is_open and self.consumption.is_alive
 
 
 class EmbeddedConsumption:
@@ -47,35 +50,47 @@ class EmbeddedConsumption:
     def __init__(
         self, broker: EmbeddedBroker, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None], clock: Clock
     ) -> None:
-        self.broker = broker
         self.consumer = Consumer(queue, prefetch, self._accept)
+        self._broker = broker
+        self._session = broker.session
         self._deliver = deliver
         self._clock = clock
         self._is_cancelled = False
 
+    @property
+    def is_alive(self) -> bool:
+        """The broker was not closed since: what was handed out is still held."""
+        return self._broker.is_running and self._broker.session == self._session
+
     async def cancel(self) -> None:
         """Stop handing out: ``deliver`` is not called any more."""
-        if not self._is_cancelled:
+        if not self._is_cancelled and self.is_alive:
             self._is_cancelled = True
-            await self.broker.run(lambda store: store.remove_consumer(self.consumer))
+            await self._broker.run(lambda store: store.remove_consumer(self.consumer))
 
     async def set_prefetch(self, prefetch: int) -> None:
         """Change how many unsettled items may be out at once; holds from the return on."""
-        await self.broker.run(lambda _: self.consumer.set_prefetch(prefetch))
+        if self.is_alive:
+            await self._broker.run(lambda _: self.consumer.set_prefetch(prefetch))
 
     def _accept(self, messages: Sequence[ClaimedMessage]) -> None:
         now = self._clock.monotonic()
         for message in messages:
-            if self._is_cancelled or not self.broker.is_running:
-                self.broker.give_back_unseen(message, self.consumer)
+            if self._is_cancelled or not self.is_alive:
+                self._broker.give_back_unseen(message, self.consumer)
             else:
                 self._deliver(EmbeddedItem(self, message, now))
 
 
 class EmbeddedBroker:
-    """`relayq.ports.Broker` in one SQLite file; any number of them, in any number of processes, share it."""
+    """`relayq.ports.Broker` in one SQLite file; any number of them, in any number of processes, share it.
+
+    Attributes:
+        session: Counts the calls of `open`: what was consumed in an earlier session is not held any more.
+    """
 
     def __init__(self, options: EmbeddedOptions, listener: BrokerListener, clock: Clock, log: Log) -> None:
+        self.session = 0
         self._options = options
         self._listener = listener
         self._clock = clock
@@ -113,6 +128,7 @@ class EmbeddedBroker:
             BrokerUnavailableError: Not usable within the time limit.
         """
         loop = asyncio.get_running_loop()
+        self.session += 1
         opened = self._opened = loop.create_future()
         self._closed = loop.create_future()
         callbacks = ThreadCallbacks(
@@ -135,11 +151,14 @@ class EmbeddedBroker:
             await self.close()
             raise
         self._log("info", f"embedded broker: {path}")
+        kind = network_file_system(path)
+        if kind is not None:
+            self._log("warning", f"{path} is on {kind}, but its locks need a local file system")
 
     async def consume(self, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None]) -> EmbeddedConsumption:
         """See `relayq.ports.Broker.consume`."""
         consumption = EmbeddedConsumption(self, queue, prefetch, deliver, self._clock)
-        await self._running().call(lambda store: store.add_consumer(consumption.consumer))
+        await self._call(lambda store: store.add_consumer(consumption.consumer))
         return consumption
 
     def settle(self, item: OutboxItem, publications: Sequence[Publication]) -> Awaitable[None]:
@@ -178,7 +197,7 @@ class EmbeddedBroker:
 
     async def queue_depths(self) -> dict[str, QueueDepth]:
         """Counts of all queues that hold messages, by name; no message is touched."""
-        return await self._running().call(lambda store: store.depths())
+        return await self._call(lambda store: store.depths())
 
     async def close(self) -> None:
         """Write what waits, give back what is held, close the file.
@@ -186,11 +205,9 @@ class EmbeddedBroker:
         What cannot be written within the time for it (`Timings.close_timeout`) is reported in the log; whoever awaits
         it is cancelled.
         """
+        self._flush()
         thread, self._thread = self._thread, None
         if thread is not None:
-            if self._outgoing:
-                thread.submit(self._outgoing)
-                self._outgoing = []
             thread.stop()
         if self._closed is not None:
             await asyncio.shield(self._closed)
@@ -200,12 +217,18 @@ class EmbeddedBroker:
     async def run(self, action: Callable[[Store], None]) -> None:
         """For consumptions: let ``action`` run beside the transactions, unless the broker is closed."""
         if self._thread is not None:
-            await self._thread.call(action)
+            await self._call(action)
 
     def give_back_unseen(self, message: ClaimedMessage, consumer: Consumer) -> None:
         """For consumptions: a message that was claimed when nobody wanted it any more; a closed broker has none."""
         if self._thread is not None:
             self._submit(Change(None, item_id=message.id, consumer=consumer, gives_back=True, was_seen=False))
+
+    async def _call(self, action: Callable[[Store], T]) -> T:
+        """Let the thread do something after what was submitted so far has reached it."""
+        thread = self._running()
+        self._flush()
+        return await thread.call(action)
 
     def _running(self) -> StorageThread:
         if self._thread is None:

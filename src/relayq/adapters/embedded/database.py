@@ -30,8 +30,6 @@ CHECKPOINT_PAGES = 4000
 MAX_WAL_BYTES = 64 * 1024 * 1024
 """A log that had to grow further, for one huge message, shrinks to this when it starts anew."""
 CACHE_KIB = 16 * 1024
-BUSY_TIMEOUT = 1.0
-"""Only tools that know nothing of our turns can make us wait inside SQLite."""
 
 _SCHEMA = """
 CREATE TABLE message (
@@ -65,8 +63,12 @@ def prepare_file(path: Path) -> None:
     _check_identity(path)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, busy_timeout: float = 1.0) -> sqlite3.Connection:
     """Open a prepared file; the connection belongs to the calling thread, which holds the turn to write.
+
+    Args:
+        path: The file.
+        busy_timeout: Seconds to wait for SQLite's own locks, which only tools that know nothing of turns hold.
 
     Raises:
         BrokerRefusedError: No permission for a file beside it (77).
@@ -75,7 +77,7 @@ def connect(path: Path) -> sqlite3.Connection:
         OSError: As before.
     """
     try:
-        return _connect(path)
+        return _connect(path, busy_timeout)
     except sqlite3.OperationalError:
         _check_permission(path)
         raise
@@ -83,9 +85,9 @@ def connect(path: Path) -> sqlite3.Connection:
         raise damaged(path, error) from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        _uri(path, "mode=rw"), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT, cached_statements=256
+        _uri(path, "mode=rw"), uri=True, isolation_level=None, timeout=busy_timeout, cached_statements=256
     )
     try:
         _check_tables(connection)
@@ -140,7 +142,7 @@ def _check_identity(path: Path) -> None:
             application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
             version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
                 raise TopologyError(f"{path} is not a queue file of relayq; it was left untouched") from None
             # The write-ahead log may hold what is missing here: the real opening decides.
             return
@@ -154,7 +156,7 @@ def _check_identity(path: Path) -> None:
 
 def _create_if_missing(path: Path) -> None:
     try:
-        path.lstat()
+        path.stat()
     except FileNotFoundError:
         pass
     except PermissionError as error:
@@ -165,8 +167,10 @@ def _create_if_missing(path: Path) -> None:
         return
     try:
         _create(path)
-    except FileExistsError:
-        return  # another process was faster
+    except FileExistsError as error:
+        if not path.exists():
+            raise BrokerStorageError(f"cannot create {path}: it is a link to nowhere", CANNOT_CREATE) from error
+        # Else another process was faster.
     except OSError as error:
         raise BrokerStorageError(f"cannot create {path}: {error.strerror}", CANNOT_CREATE) from error
     except sqlite3.Error as error:

@@ -11,6 +11,11 @@ SYSTEM_FILE = Path("/var/lib/relayq/relayq.db")
 USER_FILE = Path(".local/state/relayq/relayq.db")
 """Below the home folder."""
 
+_MOUNTS = Path("/proc/self/mountinfo")
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"}
+)
+
 CANNOT_CREATE = 73
 """Exit code EX_CANTCREAT (spec config.md 4)."""
 
@@ -36,7 +41,10 @@ def find_file(path: str | None, *, system_file: Path = SYSTEM_FILE, home: Path |
         return system_file
     if os.access(system_file.parent, os.W_OK | os.X_OK, effective_ids=True):
         return system_file
-    file = (home if home is not None else Path.home()) / USER_FILE
+    try:
+        file = (home if home is not None else Path.home()) / USER_FILE
+    except RuntimeError as error:
+        raise BrokerStorageError(f"no folder for the queue file: {error}", CANNOT_CREATE) from error
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -52,3 +60,18 @@ def _exists(file: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def network_file_system(path: Path, mounts: Path = _MOUNTS) -> str | None:
+    """Type of the file system below ``path`` if other machines may write to it too, else ``None``."""
+    kind, longest = None, -1
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:  # proc(5): ID, parent, device, root, mount point, options, …, "-", type, source, options
+        fields = line.split(" ")
+        mount_point = fields[4].replace("\\040", " ")
+        if path.is_relative_to(mount_point) and len(mount_point) >= longest:
+            kind, longest = fields[fields.index("-") + 1], len(mount_point)
+    return kind if kind in _NETWORK_FILE_SYSTEMS else None

@@ -81,7 +81,7 @@ class MachineLocks:
             if time.monotonic() >= deadline:
                 raise TurnTimeoutError(f"another process has been writing for {patience:.0f} s")
             time.sleep(pause)
-            pause = min(pause * 1.5, 0.005)
+            pause = min(pause * 1.5, 0.002)
         try:
             yield
         finally:

@@ -28,6 +28,8 @@ from relayq.adapters.embedded.tables import ClaimedMessage, NewMessage, QueueDep
 from relayq.ports import Clock, Properties, Publication
 
 MAX_PRIORITY = 255
+LOCK_SLICE = 1.0
+"""Seconds of one try to get a lock: in between the thread listens to its own process."""
 _GZIP_WINDOW = 31  # zlib: 15 bits of window, gzip framing
 _NO_PROPERTIES = Properties()
 
@@ -111,15 +113,17 @@ class Store:
         """Open ``path``; raises what `database.prepare_file` and `database.connect` raise, and `TurnTimeoutError`."""
         self._options = options
         self._clock = clock
-        self._path = path
+        # Resolved, because SQLite names its own files after the target of a link as well.
+        self._path = path = path.resolve()
+        self._lock_slice = min(LOCK_SLICE, options.timings.lock_patience)
         self._consumers: list[Consumer] = []
         self._owner: int | None = None
         self._encoded: tuple[Properties, bytes | None] = (_NO_PROPERTIES, None)
         database.prepare_file(path)
         self._locks = MachineLocks(Path(f"{path}-locks"), path.stat())
         try:
-            with self._locks.turn(database.BUSY_TIMEOUT):
-                self._connection = database.connect(path)
+            with self._locks.turn(self._lock_slice):
+                self._connection = database.connect(path, self._lock_slice)
         except BaseException:
             self._locks.close()
             raise
@@ -128,7 +132,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file; SQLite empties the write-ahead log when it was the last one, hence the turn."""
-        with contextlib.suppress(Exception), self._locks.turn(database.BUSY_TIMEOUT):
+        with contextlib.suppress(Exception), self._locks.turn(self._lock_slice):
             self._connection.close()
         self._connection.close()
         self._locks.close()
@@ -142,6 +146,10 @@ class Store:
         """Claim no more for it; what it holds stays held."""
         if consumer in self._consumers:
             self._consumers.remove(consumer)
+
+    def stop_consuming(self) -> None:
+        """Claim nothing more."""
+        self._consumers.clear()
 
     @property
     def has_hungry(self) -> bool:
@@ -230,7 +238,7 @@ class Store:
 
     def shrink_log(self) -> None:
         """Give back the space of the write-ahead log as far as it can be emptied."""
-        with self._locks.turn(database.BUSY_TIMEOUT):
+        with self._locks.turn(self._lock_slice):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def has_space(self) -> bool:
@@ -264,7 +272,7 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._locks.turn(database.BUSY_TIMEOUT):
+        with self._locks.turn(self._lock_slice):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield

@@ -114,12 +114,29 @@ class StorageThread:
         store = self._open()
         if store is None:
             return
-        while not self._is_stopping:
-            self._collect(store, self._wait_time(store))
-            if time.monotonic() >= self._retry_at:
-                self._step(store)
-        self._finish(store)
+        try:
+            while not self._is_stopping:
+                self._collect(store, self._wait_time(store))
+                if time.monotonic() >= self._retry_at:
+                    self._step(store)
+            self._finish(store)
+        except Exception as error:
+            self._wait_for_end(error)
+        store.close()
         self._post(self._callbacks.closed, tuple(self._pending))
+
+    def _wait_for_end(self, error: Exception) -> None:
+        """After a bug: stay blocked, and keep what is held until the broker is closed, or it would be sent twice."""
+        self._post(self._callbacks.log, "critical", f"the embedded broker stopped working: {error!r}")
+        self._report_failure(error)
+        while not self._is_stopping:
+            work = self._inbox.get()
+            if work is None:
+                self._is_stopping = True
+            elif isinstance(work, _Call):
+                self._post(_set_exception, work.done, error)
+            else:
+                self._pending.extend(work)
 
     def _open(self) -> Store | None:
         give_up_at = None if self._options.time_limit is None else time.monotonic() + self._options.time_limit
@@ -251,6 +268,7 @@ class StorageThread:
 
     def _finish(self, store: Store) -> None:
         """The last transactions of a stopping process: as much as can be written within the time for it."""
+        store.stop_consuming()
         deadline = time.monotonic() + self._timings.close_timeout
         while self._pending and time.monotonic() < deadline:
             self._step(store)
@@ -261,7 +279,6 @@ class StorageThread:
         except Exception as error:
             # The kernel drops our lock with the file: others then see a dead owner and take everything back.
             self._post(self._callbacks.log, "warning", f"unsettled messages are left to the next process: {error}")
-        store.close()
 
     def _report_failure(self, error: Exception) -> None:
         self._failure = error
@@ -284,14 +301,18 @@ class StorageThread:
 
 
 def _is_lock(error: Exception) -> bool:
-    if isinstance(error, sqlite3.OperationalError):
-        return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-    return isinstance(error, TurnTimeoutError)
+    return isinstance(error, TurnTimeoutError) or _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def _code(error: Exception) -> int | None:
+    """SQLite's primary result code, ``None`` for an error that did not come from SQLite itself."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _check_recovery(store: Store, failure: Exception) -> None:
     """Whatever failed has to work again before the broker counts as usable."""
-    if isinstance(failure, sqlite3.OperationalError) and failure.sqlite_errorcode == sqlite3.SQLITE_FULL:
+    if _code(failure) == sqlite3.SQLITE_FULL:
         store.shrink_log()
         if not store.has_space():
             raise failure

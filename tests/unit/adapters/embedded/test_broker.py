@@ -1,73 +1,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import gzip
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from relayq.adapters.clock import SystemClock
-from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions, QueueDepth, Timings
-from relayq.adapters.memory import RecordingListener
-from relayq.ports import Broker, OutboxItem, Properties, Publication, QueueRole
-
-FAST = Timings(poll_interval=0.02, sweep_interval=0.05, lock_patience=0.2, retry_interval=0.02, close_timeout=1.0)
-
-
-def publication(
-    body: bytes, queue: str = "outbox", *, delay: float | None = None, priority: int | None = None
-) -> Publication:
-    due_at = None if delay is None else SystemClock().now() + timedelta(seconds=delay)
-    properties = Properties(priority=priority)
-    return Publication(queue=queue, body=body, properties=properties, role=QueueRole.OUTBOX, due_at=due_at)
-
-
-class Inbox:
-    """Collects items and lets a test wait for a number of them."""
-
-    def __init__(self) -> None:
-        self.items: list[OutboxItem] = []
-        self._changed = asyncio.Event()
-
-    def __call__(self, item: OutboxItem) -> None:
-        self.items.append(item)
-        self._changed.set()
-
-    @property
-    def bodies(self) -> list[bytes]:
-        return [item.body for item in self.items]
-
-    async def wait_for(self, count: int) -> None:
-        async with asyncio.timeout(10):
-            while len(self.items) < count:
-                self._changed.clear()
-                await self._changed.wait()
-
-
-class Log:
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str]] = []
-
-    def __call__(self, level: str, text: str) -> None:
-        self.lines.append((level, text))
+from relayq.adapters.embedded import QueueDepth
+from relayq.adapters.embedded.store import Store
+from relayq.ports import Broker, Properties, Publication, QueueRole, TopologyError
+from tests.unit.adapters.embedded.support import FlowListener, Inbox, Log, make_broker, opened, publication
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "relayq.db"
-
-
-@asynccontextmanager
-async def opened(file: Path, *, gzip: bool = False) -> AsyncIterator[EmbeddedBroker]:
-    settings = EmbeddedOptions(path=str(file), timings=FAST, gzip=gzip)
-    broker = EmbeddedBroker(settings, RecordingListener(), SystemClock(), Log())
-    await broker.open()
-    try:
-        yield broker
-    finally:
-        await broker.close()
 
 
 async def test_message_goes_through_and_its_results_replace_it(file: Path) -> None:
@@ -207,3 +156,144 @@ async def test_closing_writes_what_was_submitted(file: Path) -> None:
     await done
     async with opened(file) as broker:
         assert (await broker.queue_depths()) == {"results": QueueDepth(1, 0, 0)}
+
+
+async def test_what_was_consumed_before_a_restart_is_not_held_after_it(file: Path) -> None:
+    broker = make_broker(file)
+    inbox, other = Inbox(), Inbox()
+    await broker.open()
+    await broker.publish([publication(b"mail")])
+    consumption = await broker.consume("outbox", 10, inbox)
+    await inbox.wait_for(1)
+    await broker.close()
+    await broker.open()
+    await broker.consume("outbox", 10, other)
+    await other.wait_for(1)
+    broker.requeue(inbox.items[0])
+    await consumption.cancel()
+    await consumption.set_prefetch(3)
+    await broker.settle(inbox.items[0], [publication(b"result", "results")])
+    assert await broker.queue_depths() == {"outbox": QueueDepth(0, 0, 1), "results": QueueDepth(1, 0, 0)}
+    await broker.close()
+
+
+async def test_bodies_are_compressed_on_request_but_never_twice(file: Path) -> None:
+    body = b"mail" * 1000
+    async with opened(file, gzip=True) as broker:
+        inbox = Inbox()
+        packed = gzip.compress(body)
+        encoded = Properties(content_encoding="gzip")
+        again = Publication(queue="q", body=body, properties=encoded, role=QueueRole.RESULT)
+        verbatim = Publication(queue="q", body=packed, properties=encoded, role=QueueRole.RESULT, is_verbatim=True)
+        await broker.publish([publication(body, "q"), again, verbatim])
+        await broker.consume("q", 10, inbox)
+        await inbox.wait_for(3)
+        assert [item.properties.content_encoding for item in inbox.items] == ["gzip"] * 3
+        assert [gzip.decompress(item.body) for item in inbox.items] == [body] * 3
+        assert len(inbox.items[0].body) < len(body) / 10
+
+
+async def test_what_cannot_be_stored_is_refused_before_it_can_hold_up_others(file: Path) -> None:
+    async with opened(file, max_publish=10) as broker:
+        inbox = Inbox()
+        await broker.publish([publication(b"0123456789")])
+        await broker.consume("outbox", 10, inbox)
+        await inbox.wait_for(1)
+        assert broker.max_publish_bytes == 10
+        for bad in (publication(b"0123456789+"), publication(b"x", "\ud800")):
+            with pytest.raises(ValueError, match=r"larger|surrogates"):
+                await broker.publish([bad])
+            with pytest.raises(ValueError, match=r"larger|surrogates"):
+                broker.settle(inbox.items[0], [bad])
+        assert inbox.items[0].is_held
+        await broker.settle(inbox.items[0], [])
+
+
+async def test_path_and_problems_are_logged(file: Path) -> None:
+    log = Log()
+    async with opened(file, log=log):
+        assert log.lines == [("info", f"embedded broker: {file}")]
+
+
+@pytest.fixture
+def foreign_file(file: Path) -> Path:
+    file.write_bytes(b"something else")
+    return file
+
+
+async def test_a_file_that_cannot_be_used_is_reported_by_open(foreign_file: Path) -> None:
+    broker = make_broker(foreign_file)
+    for _ in range(2):
+        with pytest.raises(TopologyError):
+            await broker.open()
+        assert not broker.is_running
+        await broker.close()
+
+
+async def test_nothing_can_be_asked_of_a_closed_broker(file: Path) -> None:
+    broker = make_broker(file)
+    await broker.close()
+    with pytest.raises(RuntimeError):
+        await broker.publish([publication(b"mail")])
+    with pytest.raises(RuntimeError):
+        await broker.consume("outbox", 1, Inbox())
+
+
+async def test_messages_of_a_dead_owner_come_back_flagged(file: Path) -> None:
+    async with opened(file) as victim, opened(file) as broker:
+        inbox, other = Inbox(), Inbox()
+        await victim.publish([publication(b"1"), publication(b"2")])
+        await victim.consume("outbox", 2, inbox)
+        await inbox.wait_for(2)
+        await victim.run(lose_lock)
+        await broker.consume("outbox", 10, other)
+        await other.wait_for(2)
+        assert [(item.body, item.redelivered) for item in other.items] == [(b"1", True), (b"2", True)]
+
+
+def lose_lock(store: Store) -> None:
+    """Do what the kernel does when the process dies."""
+    assert store._owner is not None
+    store._locks.unlock(store._owner)
+
+
+async def test_a_bug_in_the_thread_blocks_the_broker_instead_of_losing_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, listener = Log(), FlowListener()
+    async with opened(file, listener, log) as broker:
+        await broker.publish([publication(b"mail")])
+        inbox = Inbox()
+        await broker.consume("outbox", 10, inbox)
+        await inbox.wait_for(1)
+        monkeypatch.setattr(Store, "seconds_to_work", fail)
+        with pytest.raises(ZeroDivisionError):
+            await broker.run(fail)
+        assert await listener.next()
+        settled = asyncio.ensure_future(broker.settle(inbox.items[0], []))
+        with pytest.raises(ZeroDivisionError):
+            # Asked for behind the end of the thread; without an answer the caller would wait for ever.
+            await asyncio.gather(broker.run(fail), broker.close())
+    assert settled.cancelled()
+    assert len(log.texts("critical")) == 1
+    monkeypatch.undo()
+    async with opened(file) as broker:
+        again = Inbox()
+        await broker.consume("outbox", 10, again)
+        await again.wait_for(1)
+
+
+def fail(_: Store) -> None:
+    raise ZeroDivisionError
+
+
+async def test_opening_can_be_cancelled_and_closed(file: Path) -> None:
+    broker = make_broker(file)
+    opening = asyncio.create_task(broker.open())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert not broker.is_running
+    await broker.open()
+    await broker.close()
