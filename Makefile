@@ -56,8 +56,8 @@ format: setup ## format the code and sort imports
 
 check: lint test ## all that CI runs
 
-bench: setup servers ## benchmarks; figures name the machine, so compare within one sitting
-	$(BIN)/pytest benchmarks $(PYTEST_ARGS)
+bench: setup servers ## outbox to results beside the barest loop; BENCH_ARGS=--help lists sizes, domains, …
+	$(BIN)/python -m benchmarks.macro --latency $(BENCH_ARGS)
 
 docs: ## build the documentation into site/
 	@VENV=.venv-docs scripts/setup docs
