@@ -23,7 +23,9 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from relayq.trial import ReceivedMessage, Sink, parse_script
 
 PATIENCE = 10.0
 RECEIVE_OCTETS = 65_536
@@ -352,3 +354,47 @@ def quit_session() -> list[Step]:
 def opening(*extensions: str) -> list[Step]:
     """Greeting and EHLO."""
     return [*greeting(), *ehlo(*extensions)]
+
+
+class RecordingSink:
+    """The product's own sink with a script and a memory: for engine tests that need a server that works.
+
+    Attributes:
+        messages: What was received completely, in that order, refused contents included.
+    """
+
+    def __init__(self, script: str = "", **options: Any) -> None:
+        self.messages: list[ReceivedMessage] = []
+        self._arrived = asyncio.Event()
+        self.sink = Sink(script=parse_script(script), on_message=self._record, **options)
+
+    @property
+    def host(self) -> str:
+        """Where it listens."""
+        return self.sink.host
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.sink.port
+
+    async def wait_for(self, count: int) -> list[ReceivedMessage]:
+        """Wait until so many messages were received."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.messages) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
+        return self.messages
+
+    def _record(self, message: ReceivedMessage) -> None:
+        self.messages.append(message)
+        self._arrived.set()
+
+    async def __aenter__(self) -> Self:
+        await self.sink.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.sink.close()

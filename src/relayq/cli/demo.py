@@ -39,8 +39,9 @@ RESULTS: Final = "results"
 BATCH: Final = 100
 PREFETCH: Final = 1000
 RETRY_SECONDS: Final = 1
-GIVE_UP_SECONDS: Final = 60
+GIVE_UP_SECONDS: Final = 30
 """After it messages are given up: also a script that lets nothing through comes to an end."""
+REPLY_SECONDS: Final = 5
 PROGRESS_INTERVAL: Final = 1.0
 LAST_LOOK: Final = 0.5
 """Seconds to wait for results too many, after every message has one."""
@@ -128,7 +129,7 @@ def demo_settings(folder: Path, sink_port: int) -> Settings:
         "shutdown-timeout": "5",
     }
     phases = ("connect", "intro", "ehlo", "starttls", "mailfrom", "rcptto", "data", "block", "message")
-    values |= {f"smtp-out-timeout-{phase}": "10" for phase in phases}
+    values |= {f"smtp-out-timeout-{phase}": str(REPLY_SECONDS) for phase in phases}
     return load(parse_options([f"--{key}={value}" for key, value in values.items()]), no_default_config=True)
 
 

@@ -15,9 +15,11 @@ def print_report(score: Scoreboard, seconds: float) -> None:
     console.print(_outcomes(score))
     console.print(_attempts(score))
     rate = score.finished / seconds if seconds > 0 else 0.0
+    shown_rate = f"{rate:,.0f}" if rate > 10 else f"{rate:.1f}"
+    console.print(f"{score.finished} messages finished in {seconds:.2f} s: {shown_rate} per second, retries included")
     console.print(
-        f"{score.finished} messages in {seconds:.2f} s: {rate:,.0f} per second; "
-        f"from publishing to result: half within {score.latency(0.5):.3f} s, 99 % within {score.latency(0.99):.3f} s"
+        f"from publishing to final result: half within {score.latency(0.5):.3f} s, "
+        f"99 % within {score.latency(0.99):.3f} s"
     )
     for kind in (SUCCESS, RETRIED, FAILURE):
         if kind in score.samples:

@@ -11,6 +11,7 @@ from tests.support.scripted_server import (
     Close,
     Expect,
     Flood,
+    RecordingSink,
     Reset,
     ScriptedServer,
     ScriptFailed,
@@ -147,3 +148,15 @@ async def test_open_connections_end_with_the_server() -> None:
         assert await reader.readexactly(1) == b"x"
     assert await reader.read() == b""
     await finish(writer)
+
+
+async def test_the_recording_sink_keeps_what_it_gets_and_follows_its_script() -> None:
+    async with RecordingSink("rcptto nobody@* 550 no", host="127.0.0.3") as sink:
+        reader, writer = await asyncio.open_connection(sink.host, sink.port)
+        writer.write(b"EHLO me.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<nobody@d.test>\r\nRCPT TO:<c@d.test>\r\n")
+        writer.write(b"DATA\r\n")
+        await reader.readuntil(b"354 ")
+        writer.write(b"hi\r\n.\r\n")
+        (message,) = await sink.wait_for(1)
+        await finish(writer)
+    assert (message.recipients, message.content) == (("c@d.test",), b"hi\r\n")
