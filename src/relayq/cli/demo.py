@@ -205,25 +205,23 @@ class Demo:
             self._all_finished.set()
 
     async def _show_progress(self) -> None:
-        """One line, rewritten on a terminal."""
-        is_terminal = sys.stderr.isatty()
+        """A line every second, rewritten on a terminal, and one at the end."""
+        begin, end = ("\r\x1b[K", "") if sys.stderr.isatty() else ("", "\n")
         before = 0
         try:
             while True:
                 await asyncio.sleep(PROGRESS_INTERVAL)
-                score = self.score
-                rate = (score.finished - before) / PROGRESS_INTERVAL
-                before = score.finished
-                line = (
-                    f"{score.finished} of {self._options.messages} finished, {rate:.0f}/s, "
-                    f"{score.published - score.finished} under way"
-                )
-                sys.stderr.write(f"\r\x1b[K{line}" if is_terminal else f"{line}\n")
+                finished = self.score.finished
+                sys.stderr.write(f"{begin}{self._progress()}, {(finished - before) / PROGRESS_INTERVAL:.0f}/s{end}")
                 sys.stderr.flush()
+                before = finished
         finally:
-            if is_terminal:
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
+            sys.stderr.write(f"{begin}{self._progress()}\n")
+            sys.stderr.flush()
+
+    def _progress(self) -> str:
+        score = self.score
+        return f"{score.finished} of {self._options.messages} finished, {score.published - score.finished} under way"
 
 
 def demo_resolver() -> MemoryResolver:
