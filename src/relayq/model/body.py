@@ -8,6 +8,9 @@ _PLAIN = frozenset(("", "identity", "utf-8", "utf8", "binary"))
 _GZIP = frozenset(("gzip", "x-gzip"))
 GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31  # zlib: 15 bits of window, gzip framing
+_CHUNK_OCTETS = 65_536
+_MAX_GZIP_MEMBERS = 1_000
+"""A member may be 20 octets long and empty: without a bound a small body means millions of decompressors."""
 
 
 class UndecodableBodyError(ValueError):
@@ -35,19 +38,24 @@ def decode_body(body: bytes, content_encoding: str | None, max_bytes: int) -> by
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
     """All members of a gzip stream, stopping as soon as the limit is passed."""
     parts: list[bytes] = []
-    size = 0
-    rest = body
-    while rest:
+    left = max_bytes
+    at = 0
+    for _ in range(_MAX_GZIP_MEMBERS):
         engine = zlib.decompressobj(_GZIP_WINDOW)
-        try:
-            part = engine.decompress(rest, max_bytes - size + 1)
-        except zlib.error as error:
-            raise UndecodableBodyError(f"damaged gzip data: {error}") from None
-        size += len(part)
-        if size > max_bytes:
-            raise UndecodableBodyError(f"larger than {max_bytes} octets after decompression")
-        if not engine.eof:
-            raise UndecodableBodyError("gzip data ends too early")
-        parts.append(part)
-        rest = engine.unused_data
-    return b"".join(parts)
+        while not engine.eof:
+            # In pieces, because what follows a member is copied each time.
+            chunk = body[at : at + _CHUNK_OCTETS]
+            if not chunk:
+                raise UndecodableBodyError("gzip data ends too early")
+            try:
+                part = engine.decompress(chunk, left + 1)
+            except zlib.error as error:
+                raise UndecodableBodyError(f"damaged gzip data: {error}") from None
+            left -= len(part)
+            if left < 0:
+                raise UndecodableBodyError(f"larger than {max_bytes} octets after decompression")
+            parts.append(part)
+            at += len(chunk) - len(engine.unused_data)
+        if at == len(body):
+            return b"".join(parts)
+    raise UndecodableBodyError(f"more than {_MAX_GZIP_MEMBERS} gzip members")

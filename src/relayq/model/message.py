@@ -1,7 +1,7 @@
 """One JSON object from the outbox as a record: one recipient, its content, its history.
 
 The record holds what the engine needs, already checked. What was never understood stays in ``members`` as raw JSON, so
-it leaves byte for byte as it came (spec messages.md 1). JSON names are translated in ``message_json`` only.
+it leaves byte for byte as it came (spec messages.md 1). JSON names are translated in ``properties`` only.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class Smarthost(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Without the password: this lands in logs."""
         return f"Smarthost({self.hostname!r}, {self.port}, username={self.username!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """The same for consoles, which would ask for every field."""
+        return [("hostname", self.hostname), ("port", self.port), ("username", self.username)]
 
 
 class DsnOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,3 +108,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     retries: tuple[int, ...] | None = None
     priority: int | None = None
     tags: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """What tells it from others, without content and keys: this lands in logs."""
+        sender = self.sender.text if self.sender is not None else ""
+        return f"Message({sender!r} -> {self.recipient.text!r}, attempts={self.attempts})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """The same for consoles."""
+        return [("sender", self.sender), ("recipient", self.recipient), ("attempts", self.attempts)]

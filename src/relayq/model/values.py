@@ -9,12 +9,17 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
+from datetime import datetime
+
+from relayq.model.timestamp import parse_timestamp
 
 _TRUE = frozenset(("1", "true", "yes", "on"))
 _FALSE = frozenset(("0", "false", "no", "off", ""))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_DIGITS = re.compile(r"[0-9]{1,18}")
+_DIGITS = re.compile(r"[0-9]{1,640}")
 QUEUE_NAME_OCTETS = 255
+_IP_CHARACTERS = 45
+"""Longest text of an address: IPv4-mapped IPv6."""
 
 
 def as_bool(value: object) -> bool:
@@ -52,6 +57,11 @@ def as_text(value: object, what: str = "a string") -> str:
     return value
 
 
+def as_timestamp(value: object) -> datetime:
+    """Aware UTC instant, in the form of spec messages.md 3."""
+    return parse_timestamp(as_text(value, "a timestamp"))
+
+
 def as_key(value: object) -> str:
     """Key of a message store entry: 1 to 1024 octets (spec messages.md 4.4)."""
     text = as_text(value, "a non-empty string")
@@ -70,27 +80,17 @@ def as_queue_name(value: object) -> str | None:
     return name
 
 
-@functools.lru_cache(maxsize=4096)
 def parse_ip(text: str) -> str | None:
     """Canonical text of an IP address (RFC 5952 for IPv6, IPv4-mapped as IPv4), ``None`` if it is none."""
-    if "%" in text:
-        return None
+    # The bound keeps arbitrary text out of the cache.
+    return _parse_ip(text) if len(text) <= _IP_CHARACTERS and "%" not in text else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse_ip(text: str) -> str | None:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)
-
-
-def as_host_name(value: object) -> str:
-    """Host name or IP address that can be connected to."""
-    text = as_text(value, "a host name or IP address").strip(" ").rstrip(".")
-    if parse_ip(text) is not None:
-        return text
-    from relayq.model.address import InvalidAddressError, parse_domain
-
-    try:
-        return parse_domain(text)
-    except InvalidAddressError as error:
-        raise ValueError("expected a host name or IP address") from error

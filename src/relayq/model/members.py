@@ -1,0 +1,200 @@
+"""A JSON object as raw slices: what is not changed leaves byte for byte as it came (spec messages.md 1).
+
+Digits, escapes and inner white space survive because a value is never decoded here; only its syntax is checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Container, Mapping
+
+import msgspec
+
+MAX_NESTING = 128
+"""Levels of a message, the object itself included (spec messages.md 1)."""
+
+Members = dict[str, msgspec.Raw]
+NULL = msgspec.Raw(b"null")
+
+_slice = msgspec.json.Decoder(Members).decode
+_slice_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode = msgspec.json.Decoder().decode
+_decode_text = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
+_BRACKETS = re.compile(rb"[\[\]{}]")
+_OPENING = b"[{"
+_NUMBER_START = b"-0123456789"
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+# An escaped backslash and a whole pair are consumed, so that what the group finds is half a pair.
+_LONE_SURROGATE = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+class InvalidBodyError(ValueError):
+    """A body that is no JSON object; the message says why and, where known, at which octet."""
+
+
+def decode_members(body: bytes) -> Members:
+    """Top-level members in order; a name given twice keeps its first place and its last value.
+
+    Raises:
+        InvalidBodyError: Not UTF-8, not strict JSON, no object, or nested deeper than 128 levels.
+    """
+    if body.startswith(_BYTE_ORDER_MARK):
+        body = body[3:]
+    if not body.isascii():
+        try:
+            body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidBodyError(f"not UTF-8 at octet {error.start}") from None
+    members = slice_object(body)
+    for raw in members.values():
+        if memoryview(raw)[0] in _OPENING:
+            _check_nesting(bytes(raw))
+    return members
+
+
+def slice_object(text: bytes | msgspec.Raw) -> Members:
+    """Members of one JSON object that is known to be UTF-8.
+
+    Raises:
+        InvalidBodyError: Not strict JSON, no object, or nested deeper than can be followed.
+    """
+    try:
+        return _slice(text)
+    except RecursionError:
+        raise InvalidBodyError(f"nested deeper than {MAX_NESTING} levels") from None
+    except msgspec.DecodeError as error:
+        if not _SURROGATE.search(text):
+            raise InvalidBodyError(str(error)) from None
+    return _slice_with_surrogates(bytes(text))
+
+
+def _slice_with_surrogates(text: bytes) -> Members:
+    """The same for objects with half a surrogate pair: legal JSON, which the decoder refuses.
+
+    Each half is hidden behind a marker that a text cannot contain, since it depends on the whole of it.
+    """
+    marker = b"s" + hashlib.sha256(text).hexdigest().encode("ascii")
+    try:
+        members = _slice(_LONE_SURROGATE.sub(lambda half: marker + half[1] + marker if half[1] else half[0], text))
+    except RecursionError:
+        raise InvalidBodyError(f"nested deeper than {MAX_NESTING} levels") from None
+    except msgspec.DecodeError as error:
+        raise InvalidBodyError(str(error).partition(" (byte")[0]) from None  # its octets are not those of the body
+    hidden_value = re.compile(marker + rb"(.{4})" + marker)
+    hidden_name = re.compile(hidden_value.pattern.decode("ascii"))
+    return {
+        hidden_name.sub(lambda half: chr(int(half[1], 16)), name): msgspec.Raw(hidden_value.sub(rb"\\u\1", bytes(raw)))
+        for name, raw in members.items()
+    }
+
+
+def without_lone_surrogates(text: bytes | msgspec.Raw) -> bytes:
+    """The same JSON with U+FFFD for every half of a surrogate pair, for looking at it only."""
+    return _LONE_SURROGATE.sub(lambda half: rb"\ufffd" if half[1] else half[0], text)
+
+
+def _check_nesting(value: bytes) -> None:
+    if value.count(b"{") + value.count(b"[") < MAX_NESTING:
+        return
+    depth = 1
+    for match in _BRACKETS.finditer(_STRINGS.sub(b"", value)):
+        depth += 1 if match[0] in _OPENING else -1
+        if depth > MAX_NESTING:
+            raise InvalidBodyError(f"nested deeper than {MAX_NESTING} levels")
+
+
+def slice_array(raw: msgspec.Raw) -> list[msgspec.Raw]:
+    """Entries of a slice that is a JSON array.
+
+    Raises:
+        ValueError: It is no array, or holds half a surrogate pair.
+    """
+    try:
+        return _slice_array(raw)
+    except msgspec.DecodeError as error:
+        raise _unusable(error, "an array") from None
+
+
+def decode_text(raw: msgspec.Raw) -> str:
+    """A slice that is a JSON string.
+
+    Raises:
+        ValueError: It is no string, or holds half a surrogate pair.
+    """
+    try:
+        return _decode_text(raw)
+    except msgspec.DecodeError as error:
+        raise _unusable(error, "a string") from None
+
+
+def decode_value(raw: msgspec.Raw) -> object:
+    """A slice as a plain JSON value; a number too wide for the decoder becomes the nearest float, maybe infinite.
+
+    Raises:
+        ValueError: It holds half a surrogate pair, or such a number deeper inside.
+    """
+    try:
+        return _decode(raw)
+    except msgspec.DecodeError as error:
+        if memoryview(raw)[0] in _NUMBER_START:
+            return float(bytes(raw))
+        raise _unusable(error, "numbers of a usable size") from None
+
+
+def _unusable(error: msgspec.DecodeError, expected: str) -> ValueError:
+    """Syntax was checked when the object was sliced, so beside a wrong type only one thing can be wrong."""
+    if isinstance(error, msgspec.ValidationError):
+        return ValueError(f"expected {expected}")
+    return ValueError("holds half a surrogate pair")
+
+
+def encode_members(
+    members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes] | None = None, drop: Container[str] = ()
+) -> bytes:
+    """The object again: untouched values byte for byte, changed ones in place, new ones at the end in given order.
+
+    Args:
+        members: As decoded.
+        changes: Name → raw JSON value.
+        drop: Names to leave out.
+    """
+    pending = dict(changes) if changes else {}
+    parts: list[bytes | msgspec.Raw] = []
+    for name, raw in members.items():
+        if name in drop:
+            continue
+        value = pending.pop(name, None)
+        parts += (b",", encode_name(name), raw if value is None else value)
+    for name, value in pending.items():
+        parts += (b",", encode_name(name), value)
+    if not parts:
+        return b"{}"
+    parts[0] = b"{"
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+_NAMES: dict[str, bytes] = {}
+_NAMES_LIMIT = 4096
+_LONGEST_CACHED_NAME = 256
+
+
+def encode_name(name: str) -> bytes:
+    """Name of a member with its colon."""
+    encoded = _NAMES.get(name)
+    if encoded is None:
+        try:
+            encoded = _encode(name) + b":"
+        except UnicodeEncodeError:
+            encoded = json.dumps(name).encode("ascii") + b":"
+        if len(_NAMES) < _NAMES_LIMIT and len(encoded) <= _LONGEST_CACHED_NAME:
+            _NAMES[name] = encoded
+    return encoded
