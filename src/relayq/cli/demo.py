@@ -69,7 +69,7 @@ class DemoOptions:
 Examples:
   relayq demo
   relayq demo --messages 20000
-  relayq demo --script examples/greylisting.sink --keep
+  relayq demo --script examples/demo.sink --keep
 
 Exit code 0: every message has exactly one final result; 70: not so.""",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ from relayq.trial.script import (
     Step,
     parse_script,
 )
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def decide(text: str, step: str, address: str) -> Action:
@@ -199,3 +202,8 @@ def test_any_text_is_a_script_or_a_script_error(text: str) -> None:
         return
     for octets in (script.decide(Step.RCPTTO, "a", Counters(), random.Random(1)).octets,):
         assert octets.count(b"\n") == octets.count(b"\r\n") == octets.count(b"\r")
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.sink")), ids=lambda path: path.name)
+def test_examples_are_scripts(path: Path) -> None:
+    assert parse_script(path.read_text(encoding="utf-8")).rules
