@@ -6,6 +6,7 @@ Used in results only with ``result-local-codes``; by default a local failure car
 from __future__ import annotations
 
 from relayq.model import DeliveryError, DeliveryState, ResultType
+from relayq.policy.retry import AUTH_STATES
 
 _S = DeliveryState
 _R = ResultType
@@ -40,7 +41,7 @@ _BY_STATE: dict[tuple[DeliveryState, ResultType], LocalCode] = {
     (_S.CONNECT, _R.TIMEOUT): (451, "4.4.1", "no answer from the host"),
     (_S.CONNECT, _R.ERROR): (451, "4.4.1", "no answer from the host"),
     (_S.INTRO, _R.TIMEOUT): (451, "4.4.1", "no answer from the host"),
-    (_S.AUTHPLAIN, _R.ERROR): (451, "4.7.8", "cannot authenticate"),
+    **dict.fromkeys(((state, _R.ERROR) for state in AUTH_STATES), (451, "4.7.8", "cannot authenticate")),
     (_S.STARTTLS, _R.ERROR): (451, "4.7.5", "TLS failed"),
 }
 

@@ -7,13 +7,17 @@ delivery.md 15.
 from __future__ import annotations
 
 import enum
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from relayq.model import DeliveryError, DeliveryState, Message, Outcome, Refused, ResultType
+from relayq.model import DeliveryError, DeliveryState, Message, Outcome, Refused, Reply, ResultType
 
 DEFAULT_INTERVALS = (600.0, 600.0, 1800.0, 1800.0, 3600.0, 3600.0, 7200.0)
+
+_NO_MAIL_HERE = 521  # RFC 7504
+_TOO_MANY_RECIPIENTS = 552
+_LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 _S = DeliveryState
 _R = ResultType
@@ -92,26 +96,32 @@ def is_transient(error: DeliveryError, rules: RetryRules) -> bool:
         return not error.is_final
     verdict = VERDICTS[error.state, error.result]
     if verdict is not Verdict.BY_CODE:
-        if error.state in AUTH_STATES and error.reply is not None and error.reply.severity == 5:
-            return not rules.auth_5xx_fails
-        return verdict is Verdict.TRANSIENT
+        is_login_refused = error.state in AUTH_STATES and error.reply is not None and error.reply.severity == 5
+        return verdict is Verdict.TRANSIENT and not (is_login_refused and rules.auth_5xx_fails)
     if error.reply is None:
-        return error.state not in TRANSACTION_STATES
+        # SMTPUTF8 is needed and not offered, or a rule of the operator: neither will change by itself.
+        return error.state in _GREETING
     if error.reply.severity == 4:
         return True
     if error.state in _GREETING:
-        return not rules.intro_5xx_fails
+        return not rules.intro_5xx_fails or _is_only_ehlo_refused(error.state, error.reply)
     return is_too_many_recipients(error)
+
+
+def _is_only_ehlo_refused(state: DeliveryState, reply: Reply) -> bool:
+    """EHLO would have been followed by HELO, had the message not needed TLS or a login; 521 means no mail at all."""
+    return state is _S.EHLO and reply.code != _NO_MAIL_HERE
 
 
 def is_too_many_recipients(error: DeliveryError) -> bool:
     """552 at RCPT TO that means "too many recipients": transient whatever its digit (RFC 5321 section 4.5.3.1.10)."""
-    if not (isinstance(error, Refused) and error.state is _S.RCPTTO and error.reply and error.reply.code == 552):
+    if not (isinstance(error, Refused) and error.state is _S.RCPTTO and error.reply):
+        return False
+    if error.reply.code != _TOO_MANY_RECIPIENTS:
         return False
     status = error.reply.enhanced_status or ""
-    return (
-        status.startswith("4.") or status == "5.5.3" or b"too many recipients" in b" ".join(error.reply.lines).lower()
-    )
+    text = b" ".join(error.reply.lines).lower()
+    return status.startswith("4.") or status == "5.5.3" or b"too many recipients" in text
 
 
 def deadline_of(message: Message, seen_at: datetime | None, rules: RetryRules) -> datetime | None:
@@ -120,7 +130,7 @@ def deadline_of(message: Message, seen_at: datetime | None, rules: RetryRules) -
         return message.deadline_at
     if rules.max_delivertime <= 0 or seen_at is None:
         return None
-    return seen_at + timedelta(seconds=rules.max_delivertime)
+    return _later(seen_at, rules.max_delivertime)
 
 
 def has_expired(message: Message, now: datetime, seen_at: datetime | None, rules: RetryRules) -> str | None:
@@ -175,13 +185,17 @@ def next_attempt_at(
     interval = error.retry_after
     if interval is None:
         schedule = rules.intervals if message.retries is None else message.retries
-        interval = float(schedule[min(attempts, len(schedule)) - 1])
-    interval *= 1.0 + rules.jitter * jitter
+        interval = schedule[min(attempts, len(schedule)) - 1]
+    at = _later(now, interval, 1.0 + rules.jitter * jitter)
+    return at if at.microsecond == 0 else _later(at.replace(microsecond=0), 1.0)
+
+
+def _later(at: datetime, seconds: float, stretch: float = 1.0) -> datetime:
+    """That much later, or the last instant JSON can name: messages bring instants and intervals of any size."""
     try:
-        at = now + timedelta(seconds=interval)
+        return min(at + timedelta(seconds=seconds) * stretch, _LAST_INSTANT)
     except OverflowError:
-        at = datetime.max.replace(microsecond=0, tzinfo=now.tzinfo)
-    return at if at.microsecond == 0 else at.replace(microsecond=0) + timedelta(seconds=1)
+        return _LAST_INSTANT
 
 
 def choose_failure(failures: list[DeliveryError], rules: RetryRules) -> DeliveryError:
