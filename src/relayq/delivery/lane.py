@@ -400,7 +400,7 @@ class Lane:
         return True
 
     def close(self) -> list[asyncio.Future[None]]:
-        """Orderly stop: idle sessions say goodbye now, those in use when their message is done.
+        """Orderly stop: sessions without a message end now, those in use when their message is done.
 
         Returns:
             What is done when a session is gone, for each that is not yet.
@@ -410,6 +410,9 @@ class Lane:
             self._wakeup.cancel()
         while self.close_idle():
             pass
+        for session in self._sessions:
+            if not session.is_leased:
+                session.quit()  # being reset: nothing is left to be said politely
         self._endings = {session: self._loop.create_future() for session in self._sessions}
         return list(self._endings.values())
 
