@@ -139,12 +139,12 @@ class EmbeddedBroker:
             closed=self._finished,
             log=self._log,
         )
-        self._thread = StorageThread(self._options, self._clock, callbacks, loop)
-        self._thread.start()
+        thread = self._thread = StorageThread(self._options, self._clock, callbacks, loop)
+        thread.start()
         try:
             path = await opened
         except BrokerError:
-            self._thread.join()
+            thread.join()
             self._thread = self._closed = None
             raise
         except asyncio.CancelledError:
@@ -188,6 +188,7 @@ class EmbeddedBroker:
         """See `relayq.ports.Broker.publish`.
 
         Raises:
+            BrokerUnavailableError: The broker was closed while it could not write.
             ValueError: As `settle`.
         """
         self._check(publications)
@@ -202,8 +203,8 @@ class EmbeddedBroker:
     async def close(self) -> None:
         """Write what waits, give back what is held, close the file.
 
-        What cannot be written within the time for it (`Timings.close_timeout`) is reported in the log; whoever awaits
-        it is cancelled.
+        What cannot be written within the time for it (`Timings.close_timeout`) is reported in the log: settlements are
+        cancelled, their messages come back; publications fail.
         """
         self._flush()
         thread, self._thread = self._thread, None
@@ -275,8 +276,11 @@ class EmbeddedBroker:
         if unwritten:
             self._log("error", f"{len(unwritten)} changes could not be written before the end")
         for change in unwritten:
-            if change.done is not None:
-                change.done.cancel()
+            if change.done is not None and not change.done.done():
+                if change.item_id is None:
+                    change.done.set_exception(BrokerUnavailableError("closed before it was written"))
+                else:
+                    change.done.cancel()
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(BrokerUnavailableError("closed before it was open"))
         if self._closed is not None and not self._closed.done():

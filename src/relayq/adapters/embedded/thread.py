@@ -283,7 +283,10 @@ class StorageThread:
     def _report_failure(self, error: Exception) -> None:
         self._failure = error
         self._retry_at = time.monotonic() + self._timings.retry_interval
-        self._post(self._callbacks.flow_changed, str(error) or type(error).__name__)
+        reason = str(error) or type(error).__name__
+        if _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            reason = f"the file is damaged: {reason}"
+        self._post(self._callbacks.flow_changed, reason)
 
     def _report_success(self) -> None:
         self._locked_since = None

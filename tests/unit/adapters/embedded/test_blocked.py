@@ -14,6 +14,7 @@ from relayq.adapters.clock import SystemClock
 from relayq.adapters.embedded import EmbeddedOptions, QueueDepth, Timings
 from relayq.adapters.embedded.locks import TURN, MachineLocks
 from relayq.adapters.embedded.store import Store
+from relayq.adapters.embedded.tables import QueueTables
 from relayq.ports import BrokerUnavailableError
 from tests.unit.adapters.embedded.support import FlowListener, Inbox, Log, make_broker, opened, publication
 
@@ -167,10 +168,14 @@ async def test_an_end_while_blocked_reports_what_was_not_written(file: Path) -> 
     await inbox.wait_for(1)
     with locked(file):
         settled = asyncio.ensure_future(broker.settle(inbox.items[0], [publication(b"result", "results")]))
+        published = asyncio.ensure_future(broker.publish([publication(b"other", "results")]))
         assert await listener.next()
         await broker.close()
     assert settled.cancelled()
-    assert log.texts("error") == ["1 changes could not be written before the end"]
+    with pytest.raises(BrokerUnavailableError):
+        await published
+    assert log.texts("error") == ["2 changes could not be written before the end"]
+    assert len([text for text in log.texts("warning") if "left to the next process" in text]) == 1
     async with opened(file) as broker:
         again = Inbox()
         await broker.consume("outbox", 10, again)
@@ -197,4 +202,57 @@ async def test_opening_waits_for_its_turn_as_long_as_it_may(file: Path) -> None:
     await opening
     assert not await listener.next()
     await broker.close()
+    locks.close()
+
+
+async def test_damage_found_while_running_blocks_and_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listener, log = FlowListener(), Log()
+
+    def find_damage(_: Store, _changes: object) -> None:
+        with closing(sqlite3.connect(file.with_name("garbage"))) as connection:
+            connection.execute("SELECT * FROM sqlite_schema")
+
+    async with opened(file, listener, log) as broker:
+        file.with_name("garbage").write_bytes(bytes(range(256)) * 40)
+        monkeypatch.setattr(Store, "commit", find_damage)
+        done = asyncio.ensure_future(broker.publish([publication(b"mail")]))
+        assert await listener.next()
+        assert "the file is damaged" in log.texts("warning")[0]
+        monkeypatch.undo()
+        assert not await listener.next()
+        await done
+
+
+async def test_a_failed_first_claim_leaves_no_lock_behind(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = FlowListener()
+    async with opened(file, listener) as broker:
+        await broker.publish([publication(b"mail")])
+        inbox = Inbox()
+        with monkeypatch.context() as patch:
+            patch.setattr(QueueTables, "claim", fail_to_claim)
+            await broker.consume("outbox", 10, inbox)
+            assert await listener.next()
+            locks = other_process(file)
+            assert not any(locks.is_locked(number) for number in range(1, 10))
+            locks.close()
+        assert not await listener.next()
+        await inbox.wait_for(1)
+
+
+def fail_to_claim(*_: object) -> None:
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+async def test_opening_ends_with_a_close(file: Path) -> None:
+    async with opened(file):
+        pass
+    locks = other_process(file)
+    assert locks.try_lock(TURN)
+    listener = FlowListener()
+    broker = make_broker(file, listener)
+    opening = asyncio.create_task(broker.open())
+    assert await listener.next()
+    await broker.close()
+    with pytest.raises(BrokerUnavailableError, match="closed"):
+        await opening
     locks.close()

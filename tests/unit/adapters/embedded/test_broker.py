@@ -9,7 +9,8 @@ import pytest
 
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.embedded import QueueDepth
-from relayq.adapters.embedded.store import Store
+from relayq.adapters.embedded.broker import EmbeddedConsumption
+from relayq.adapters.embedded.store import Claim, Store
 from relayq.ports import Broker, Properties, Publication, QueueRole, TopologyError
 from tests.unit.adapters.embedded.support import FlowListener, Inbox, Log, make_broker, opened, publication
 
@@ -297,3 +298,32 @@ async def test_opening_can_be_cancelled_and_closed(file: Path) -> None:
     assert not broker.is_running
     await broker.open()
     await broker.close()
+
+
+async def test_what_was_claimed_for_a_consumer_that_left_goes_back_unflagged(file: Path) -> None:
+    async with opened(file) as broker:
+        unwanted, inbox = Inbox(), Inbox()
+        consumption = EmbeddedConsumption(broker, "outbox", 10, unwanted, SystemClock())
+        claims: list[Claim] = []
+        await broker.publish([publication(b"mail")])
+
+        def claim(store: Store) -> None:
+            """What the thread does, but the event loop does not hear of it yet."""
+            store.add_consumer(consumption.consumer)
+            claims.extend(store.commit([]))
+
+        await broker.run(claim)
+        await consumption.cancel()
+        for late in claims:
+            late.consumer.accept(late.messages)
+        await broker.consume("outbox", 10, inbox)
+        await inbox.wait_for(1)
+        assert unwanted.items == []
+        assert not inbox.items[0].redelivered
+
+
+async def test_network_file_systems_are_warned_of(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    monkeypatch.setattr("relayq.adapters.embedded.broker.network_file_system", lambda _path: "nfs4")
+    async with opened(file, log=log):
+        assert log.texts("warning") == [f"{file} is on nfs4, but its locks need a local file system"]
