@@ -61,6 +61,7 @@ async def test_what_a_process_publishes_another_sees_at_once(file: Path, peers: 
     assert statistics.median(delays) < 0.2
 
 
+@pytest.mark.slow
 async def test_a_killed_process_loses_neither_held_nor_delayed_messages(file: Path, peers: StartPeer) -> None:
     clock = SystemClock()
     async with opened(file, timings=type(FAST)()) as broker:
