@@ -63,6 +63,8 @@ def ending_of(error: Exception) -> tuple[int, tuple[str, ...]]:
             return error.exit_code, tuple(map(str, error.problems))
         case BrokerError():
             return _broker_exit_code(error), (str(error),)
+        case OSError():
+            return ExitCode.OS_REFUSED, (": ".join(filter(None, (error.filename, error.strerror or str(error)))),)
         case _:
             return ExitCode.INTERNAL, (f"internal error: {_describe(error)}",)
 

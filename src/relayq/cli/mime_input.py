@@ -203,7 +203,16 @@ def _default_sender(injection: Injection) -> str:
 
 def _addresses(values: Iterable[str]) -> list[str]:
     """Bare addresses of header values, names and comments removed; empty groups give none."""
-    return [address for _, address in getaddresses(list(values)) if address]
+    return [address for value in values for _, address in _split_addresses(value) if address]
+
+
+def _split_addresses(value: str) -> list[tuple[str, str]]:
+    # The strict mode of newer Pythons drops all addresses of a header because of an empty group or a trailing comma.
+    # What it protects from does not matter here: every address is checked, and a wrong one stops the message.
+    try:
+        return getaddresses([value], strict=False)
+    except TypeError:
+        return getaddresses([value])
 
 
 def _is_removed(field: Field, injection: Injection) -> bool:

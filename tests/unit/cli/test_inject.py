@@ -15,6 +15,7 @@ from relayq.adapters.memory import ManualClock, MemoryBroker
 from relayq.cli import inject
 from relayq.cli.endings import CommandFailed
 from relayq.cli.inject import InjectOptions, Injector
+from relayq.cli.main import main
 from relayq.cli.mime_input import Injection
 from relayq.ports import Broker, BrokerUnavailableError, Publication, QueueRole
 
@@ -219,3 +220,23 @@ async def test_what_a_pipe_delivers_is_published_before_it_ends(tmp_path: Path) 
     os.write(writer, b":2}")
     os.close(writer)
     assert await injecting == 2
+
+
+@pytest.mark.parametrize(("words", "code"), [(["inject"], 75), (["results", "--queue", "x"], 69)])
+def test_a_broker_that_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], code: int
+) -> None:
+    closed: list[bool] = []
+
+    class Unreachable(MemoryBroker):
+        async def open(self) -> None:
+            raise BrokerUnavailableError("nobody there")
+
+        async def close(self) -> None:
+            closed.append(True)
+
+    monkeypatch.setattr("relayq.app.open_broker", lambda *_, **__: Unreachable(ManualClock()))
+    monkeypatch.setattr("sys.stdout.fileno", lambda: 1, raising=False)
+    assert main([*words, "--no-default-config", "--hostname=a.test"]) == code
+    assert capsys.readouterr().err.endswith("relayq: nobody there\n")
+    assert closed == [True]

@@ -36,6 +36,8 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (BrokerUnavailableError("gone"), 69, "relayq: gone\n"),
         (BrokerStorageError("full", 73), 73, "relayq: full\n"),
         (BrokerStorageError("damaged", 71), 71, "relayq: damaged\n"),
+        (OSError(28, "No space left on device"), 71, "relayq: No space left on device\n"),
+        (PermissionError(13, "Permission denied", "/x"), 71, "relayq: /x: Permission denied\n"),
         (CommandFailed(75, "one", "two\x1b[2J"), 75, "relayq: one\nrelayq: two\\x1b[2J\n"),
         (KeyboardInterrupt(), 130, "\n"),
     ],

@@ -100,6 +100,13 @@ def test_bcc_goes_when_it_was_read() -> None:
     assert "c@d.test" in compose(mime, extract=False, recipients=("a@b.test",))[0]["mime"]
 
 
+@pytest.mark.parametrize("odd", ["undisclosed-recipients:;", "c@d.test,", ",", "(comment) c@d.test", "Group: ;"])
+def test_an_odd_header_does_not_hide_the_others(odd: str) -> None:
+    found = compose(f"To: {odd}\nCc: a@b.test\n\n".encode())
+    assert found[-1]["recipient"] == "a@b.test"
+    assert len(found) == 1 + ("c@d.test" in odd)
+
+
 @pytest.mark.parametrize(
     ("mime", "changes", "complaint"),
     [
