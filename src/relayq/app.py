@@ -18,22 +18,25 @@ from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions
 from relayq.adapters.log_observer import LogObserver
 from relayq.adapters.rabbitmq import Endpoint, RabbitMqBroker, RabbitMqOptions
 from relayq.adapters.sockets import SocketNetwork
+from relayq.adapters.tls import TlsOptions
 from relayq.config import BrokerAddress, EmbeddedAddress, ExitCode, Settings
 from relayq.delivery.admission import Admission, AdmissionLimits
 from relayq.delivery.lane import LaneLimits
 from relayq.delivery.ledger import OutcomeLedger
 from relayq.delivery.names import EhloNames
-from relayq.delivery.opening import SessionOpener
+from relayq.delivery.opening import DialogueRules, SessionOpener
 from relayq.delivery.pipeline import Pipeline, PipelineRules
 from relayq.delivery.publisher import Publisher, PublisherRules
 from relayq.delivery.router import Router
 from relayq.delivery.scheduler import Scheduler, SchedulerRules
 from relayq.delivery.session import SmtpTimeouts
 from relayq.delivery.session_pool import SessionPool
+from relayq.delivery.terms import SessionTerms, Sink
 from relayq.model import ResultQueues, Smarthost
 from relayq.model.message_json import ParseRules
 from relayq.policy.retry import RetryRules
 from relayq.policy.routing import RoutingRules
+from relayq.policy.tls import LEVELS
 from relayq.ports import (
     Broker,
     BrokerListener,
@@ -48,6 +51,7 @@ from relayq.ports import (
     Resolver,
     TopologyError,
 )
+from relayq.smtp import Credentials
 
 LogLine = Callable[[str, str], None]
 
@@ -194,13 +198,14 @@ class Worker:
         ledger = OutcomeLedger(clock.monotonic, self._acknowledge)
         publisher = Publisher(self.broker, ledger, _publisher_rules(settings), clock, observer)
         names = EhloNames(settings.session.ehlo_name or "", settings.session.hostname, self._resolver, clock.monotonic)
-        opener = SessionOpener(network or SocketNetwork(loop), names, _timeouts(settings), loop, _sink(settings))
+        network = network or SocketNetwork(loop, _tls_options(settings))
+        opener = SessionOpener(network, names, _timeouts(settings), loop, _dialogue_rules(settings))
         pool = SessionPool(_lane_limits(settings), _max_connections(settings), opener.open, loop, rng.random, observer)
         routing_rules = RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
         router = Router(self._resolver, routing_rules, clock, rng)
         pipeline = Pipeline(
-            router, pool, publisher, admission, _pipeline_rules(settings), retry_rules, clock, observer,
-            rng.random, rng.shuffle,
+            router, _terms(settings), pool, publisher, admission, _pipeline_rules(settings), retry_rules, clock,
+            observer, rng.random, rng.shuffle,
         )  # fmt: skip
         self.scheduler.attach(self.broker, pipeline, publisher, pool, ledger)
 
@@ -314,10 +319,25 @@ def _max_connections(settings: Settings) -> int:
     return max(1, min(wanted, limits.smtp_connections, soft - 100))
 
 
-def _sink(settings: Settings) -> tuple[str, int] | None:
-    if settings.route.sink_address is None:
+def _sink(settings: Settings) -> Sink | None:
+    route = settings.route
+    if route.sink_address is None:
         return None
-    return settings.route.sink_address, settings.route.sink_port
+    credentials = Credentials(route.sink_username, route.sink_password or "") if route.sink_username else None
+    return Sink(address=route.sink_address, port=route.sink_port, credentials=credentials)
+
+
+def _terms(settings: Settings) -> SessionTerms:
+    return SessionTerms(LEVELS[settings.session.security], _sink(settings))
+
+
+def _dialogue_rules(settings: Settings) -> DialogueRules:
+    session = settings.session
+    return DialogueRules(allow_clear_auth=session.auth_plaintext, use_bdat=session.bdat == "auto", sink=_sink(settings))
+
+
+def _tls_options(settings: Settings) -> TlsOptions:
+    return TlsOptions(min_version=settings.session.tls_min, wants_details=settings.results.format == "extended")
 
 
 def _dns_options(settings: Settings) -> DnsOptions:

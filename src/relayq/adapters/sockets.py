@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import ssl
 from collections.abc import Callable
 
-from relayq.ports.network import BindError, ConnectError, LocalShortageError, P
+from relayq.adapters.tls import DEFAULT_TLS, TlsClient, TlsOptions
+from relayq.policy.tls import TlsDemand
+from relayq.ports.network import BindError, ConnectError, LocalShortageError, P, Secured
 
 _SHORTAGE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.EADDRINUSE))
 _UNBINDABLE = frozenset((errno.EADDRNOTAVAIL, errno.EINVAL, errno.EAFNOSUPPORT, errno.EACCES))
@@ -21,8 +22,9 @@ _IP_BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
 class SocketNetwork:
     """``ports.Network`` over real sockets."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, tls: TlsOptions = DEFAULT_TLS) -> None:
         self._loop = loop
+        self._tls = TlsClient(tls, loop)
 
     async def connect(
         self, factory: Callable[[], P], address: str, port: int, egress_ip: str | None
@@ -67,10 +69,7 @@ class SocketNetwork:
         return sock
 
     async def start_tls(
-        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, context: ssl.SSLContext, server_name: str
-    ) -> asyncio.Transport:
+        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, demand: TlsDemand
+    ) -> Secured:
         """See ``ports.Network.start_tls``."""
-        upgraded = await self._loop.start_tls(transport, protocol, context, server_hostname=server_name)
-        if upgraded is None:
-            raise ConnectionResetError("closed during the TLS handshake")
-        return upgraded
+        return await self._tls.start_tls(transport, protocol, demand)

@@ -175,6 +175,8 @@ class RouteSettings(Record):
         failover_on_4xx: Go on to the next host after a 4xx about the mail.
         sink_address: Host that gets every connection, ``None`` = no sink.
         sink_port: Its port.
+        sink_username: Login there, ``None`` = none.
+        sink_password: Of that login.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {
@@ -184,6 +186,8 @@ class RouteSettings(Record):
         "max_hosts": "smtp-max-hosts",
         "sink_address": "smtp-sink-address",
         "sink_port": "smtp-sink-port",
+        "sink_username": "smtp-sink-username",
+        "sink_password": "smtp-sink-password",
     }
 
     default_ips: tuple[str, ...]
@@ -194,6 +198,8 @@ class RouteSettings(Record):
     failover_on_4xx: bool
     sink_address: str | None
     sink_port: int
+    sink_username: str | None = field(repr=False)
+    sink_password: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +233,7 @@ class SessionSettings(Record):
         tls_min: Oldest TLS version.
         auth_plaintext: PLAIN and LOGIN without TLS.
         eight_bit: What happens to 8-bit content without 8BITMIME.
+        bdat: Whether content goes out with BDAT where that is offered.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {
@@ -234,6 +241,7 @@ class SessionSettings(Record):
         "security": "smtp-out-security",
         "tls_min": "smtp-out-tls-min",
         "eight_bit": "8bit",
+        "bdat": "smtp-bdat",
     }
 
     ehlo_name: str | None
@@ -242,6 +250,7 @@ class SessionSettings(Record):
     tls_min: Literal["1.0", "1.1", "1.2", "1.3"]
     auth_plaintext: bool
     eight_bit: Literal["convert", "send"]
+    bdat: Literal["never", "auto"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,10 @@ import msgspec
 from relayq.delivery.admission import Ticket
 from relayq.delivery.session import Session
 from relayq.model import DeliveryError, DeliveryState, Scope
+from relayq.policy.retry import AUTH_STATES
+from relayq.policy.tls import NO_DEMAND, TlsDemand, TlsPolicy
 from relayq.ports import LocalShortageError, Observer
+from relayq.smtp import Credentials
 
 _BEFORE_CONTENT = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 PROBLEM_WINDOW = 60.0
@@ -31,15 +34,15 @@ class Route(msgspec.Struct, frozen=True):
         egress_ip: Local address, ``None`` lets the host choose.
         remote_ip: Address of the host.
         port: Its port.
-        tls: Key of the TLS policy: sessions never serve a message that demands another one.
-        user: User name when the session is logged in.
+        tls: What its protection was checked for: sessions never serve a message that demands something else.
+        credentials: Login of the session; never that of another message.
     """
 
     egress_ip: str | None
     remote_ip: str
     port: int
-    tls: str = ""
-    user: str | None = None
+    tls: TlsPolicy = NO_DEMAND.policy
+    credentials: Credentials | None = None
 
     def __str__(self) -> str:
         """For logs."""
@@ -101,8 +104,8 @@ class HostDownError(Exception):
 Waiter = asyncio.Future[Session | None]
 """Resolved with a session to use, or with ``None``: the right to open one."""
 
-OpenSession = Callable[["Lane", float], Coroutine[Any, Any, Session]]
-"""Opens a session for a lane, until an instant of the loop's clock at the latest."""
+OpenSession = Callable[["Lane", float, TlsDemand], Coroutine[Any, Any, Session]]
+"""Opens a session for a lane, until an instant of the loop's clock at the latest, as the opening message demands."""
 
 
 class Lane:
@@ -185,7 +188,9 @@ class Lane:
 
     # --- getting a session ----------------------------------------------------------------------------------------
 
-    async def acquire(self, ticket: Ticket, deadline: float, *, fresh: bool = False) -> Session:
+    async def acquire(
+        self, ticket: Ticket, deadline: float, *, fresh: bool = False, demand: TlsDemand = NO_DEMAND
+    ) -> Session:
         """A session of this lane: an idle one, a new one, or the next that becomes free.
 
         It is leased to the caller until :meth:`release`; the peer may have closed it meanwhile.
@@ -194,6 +199,7 @@ class Lane:
             ticket: Marked while this call opens a connection: others wait for that too.
             deadline: Instant of the loop's clock at which the caller's attempt ends.
             fresh: Only a new one will do (the reused one turned out dead).
+            demand: What a session this call opens has to show; its policy is that of the route.
 
         Raises:
             DeliveryError: This call opened a connection and failed; the pair may be marked down now.
@@ -209,11 +215,11 @@ class Lane:
             session = self._take_idle()
         while session is None:
             if is_turn and self._reserve():
-                session = await self._open_reserved(ticket, deadline)
+                session = await self._open_reserved(ticket, deadline, demand)
             else:
                 session = await self._queue(waiters, at_front=is_turn)
                 if session is None:
-                    session = await self._open_reserved(ticket, deadline)
+                    session = await self._open_reserved(ticket, deadline, demand)
                 elif not session.is_ready:
                     session.is_leased = False
                     session = None
@@ -276,17 +282,17 @@ class Lane:
         """The right to open was not used, or not with success; judge the host before anybody else may try."""
         self._open -= 1
         self._starting -= 1
-        if isinstance(error, DeliveryError) and error.scope is Scope.HOST:
+        if isinstance(error, DeliveryError) and _is_about_host(error):
             self._opening_failed(error)
         if self._suspicion is not None and not self._starting:
             self._mark_down(self._suspicion)  # nobody else was let in either
         self._budget.give()
 
-    async def _open_reserved(self, ticket: Ticket, deadline: float) -> Session | None:
+    async def _open_reserved(self, ticket: Ticket, deadline: float, demand: TlsDemand) -> Session | None:
         """Open the connection this call has the right to; ``None`` when local resources are short."""
         ticket.is_opening = True
         try:
-            session = await self._open_session(self, deadline)
+            session = await self._open_session(self, deadline, demand)
         except LocalShortageError:
             self.back_off(1.0 + 4.0 * self._jitter())
             self._unreserve()
@@ -358,8 +364,7 @@ class Lane:
         session.is_leased = False
         if not session.is_ready:
             return
-        limit = self._limits.max_messages
-        if self._is_closing or (limit and session.messages >= limit) or self._budget.is_claimed(self, session):
+        if self._has_served(session):
             session.quit()
             return
         while self._waiters:
@@ -371,6 +376,13 @@ class Lane:
         self._idle.append(session)
         self._budget.idle_lanes[self] = None
         session.rest(self._limits.max_idle)
+
+    def _has_served(self, session: Session) -> bool:
+        """Whether it has to be closed instead of being used again."""
+        limit = self._limits.max_messages
+        if self._is_closing or session.is_exclusive or (limit and session.messages >= limit):
+            return True
+        return self._budget.is_claimed(self, session)
 
     def session_closed(self, session: Session) -> None:
         """The connection is gone, whoever ended it."""
@@ -478,11 +490,22 @@ class Lane:
     """For the budget: a connection of the process became free."""
 
 
+def _is_about_host(error: DeliveryError) -> bool:
+    """Whether others had better not try what ended an opening.
+
+    A refused login is a matter of the user, and so of the lane. A certificate for other names than the domain of the
+    message says nothing about the next domain, which may be among them.
+    """
+    if error.scope is Scope.HOST:
+        return error.cause != "tls-name"
+    return error.state in AUTH_STATES and error.scope is Scope.DESTINATION
+
+
 def copy_failure(error: DeliveryError) -> DeliveryError:
     """What a message gets that did not try: the same failure, transient, no connection (spec delivery.md 8.4)."""
     return type(error)(
         error.state,
-        Scope.HOST,
+        Scope.DESTINATION if error.scope is Scope.DESTINATION else Scope.HOST,
         f"host is marked down: {error.reason}",
         reply=error.reply,
         received=error.received,

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
-from relayq.delivery.lane import Lane
+import msgspec
+
+from relayq.delivery.lane import Lane, Route
 from relayq.delivery.names import EhloNames
 from relayq.delivery.session import Session, SmtpTimeouts
+from relayq.delivery.terms import Sink
 from relayq.model import DeliveryError, DeliveryState, Refused, Scope, TimedOut
-from relayq.ports import BindError, ConnectError, Network
-from relayq.smtp import SmtpClient, TlsMode
+from relayq.policy.tls import SUBMISSIONS_PORT, ClearMemory, SecurityLevel, TlsDemand
+from relayq.ports import BindError, ConnectError, Network, Secured
+from relayq.smtp import SmtpClient, StartTls, TlsMode
+
+
+class DialogueRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of every dialogue.
+
+    Attributes:
+        allow_clear_auth: Passwords may travel without TLS (``auth-plaintext``).
+        use_bdat: Send content in chunks where that is announced (``smtp-bdat``).
+        sink: Where every connection goes instead.
+    """
+
+    allow_clear_auth: bool = False
+    use_bdat: bool = False
+    sink: Sink | None = None
 
 
 class SessionOpener:
@@ -21,38 +40,89 @@ class SessionOpener:
         names: EhloNames,
         timeouts: SmtpTimeouts,
         loop: asyncio.AbstractEventLoop,
-        sink: tuple[str, int] | None = None,
+        rules: DialogueRules,
     ) -> None:
         self._network = network
         self._names = names
         self._timeouts = timeouts
         self._limits = timeouts.by_state()
         self._loop = loop
-        self._sink = sink
+        self._rules = rules
+        self._clear = ClearMemory()
 
-    async def open(self, lane: Lane, deadline: float) -> Session:
+    async def open(self, lane: Lane, deadline: float, demand: TlsDemand) -> Session:
         """A ready session for ``lane``.
+
+        Where TLS is not insisted on and does not work, the same address is tried once more without it, and remembered
+        (spec delivery.md 10).
 
         Args:
             lane: Where to, and who keeps the session afterwards.
             deadline: Instant of the loop's clock at which the attempt of the message that opens it has to end.
+            demand: What has to be shown.
 
         Raises:
             DeliveryError: With state ``bind``, ``connect``, ``intro`` … ``authresponse``.
             LocalShortageError: This host lacks ports, descriptors or memory.
         """
-        session = await self._connect(lane, deadline)
+        mode = self._tls_mode(lane.route)
         try:
-            name = await self._names.name_for(session.egress_ip)
-            await session.start(SmtpClient(ehlo_name=name, tls=TlsMode.NEVER), deadline)
+            return await self._open(lane, deadline, demand, mode)
+        except DeliveryError as error:
+            if mode not in _CAN_DO_WITHOUT or error.state is not DeliveryState.STARTTLS:
+                raise
+            if error.scope is not Scope.HOST:
+                raise  # the time of the attempt is up
+        self._clear.remember(self._endpoint(lane.route), self._loop.time())
+        return await self._open(lane, deadline, demand, TlsMode.FORBIDDEN)
+
+    def _endpoint(self, route: Route) -> tuple[str, int]:
+        """What is really connected."""
+        sink = self._rules.sink
+        return (route.remote_ip, route.port) if sink is None else (sink.address, sink.port)
+
+    def _tls_mode(self, route: Route) -> TlsMode:
+        endpoint = self._endpoint(route)
+        if endpoint[1] == SUBMISSIONS_PORT:
+            return TlsMode.IMMEDIATE
+        if route.tls.level >= SecurityLevel.REQUIRED:
+            return TlsMode.REQUIRED
+        if self._clear.is_known(endpoint, self._loop.time()):
+            return TlsMode.FORBIDDEN
+        return TlsMode.NEVER if route.tls.level is SecurityLevel.OPTIONAL else TlsMode.OPPORTUNISTIC
+
+    async def _open(self, lane: Lane, deadline: float, demand: TlsDemand, mode: TlsMode) -> Session:
+        session = await self._connect(lane, deadline)
+
+        def start_tls(transport: asyncio.Transport) -> Awaitable[Secured]:
+            return self._network.start_tls(transport, session, demand)
+
+        try:
+            if mode is TlsMode.IMMEDIATE:
+                await session.encrypt(start_tls, deadline)
+            event = await session.start(await self._client(session, lane.route, mode), deadline)
+            if isinstance(event, StartTls):
+                await session.encrypt(start_tls, deadline)
+                await session.resume(deadline)
         except BaseException:
             session.abort()
             raise
+        if session.secured is not None and session.secured.matched_name is not None:
+            session.is_exclusive = session.secured.matched_name != demand.host
         return session
+
+    async def _client(self, session: Session, route: Route, mode: TlsMode) -> SmtpClient:
+        return SmtpClient(
+            ehlo_name=await self._names.name_for(session.egress_ip),
+            tls=mode,
+            credentials=route.credentials,
+            allow_clear_auth=self._rules.allow_clear_auth,
+            use_bdat=self._rules.use_bdat,
+        )
 
     async def _connect(self, lane: Lane, deadline: float) -> Session:
         route = lane.route
-        address, port = self._sink or (route.remote_ip, route.port)
+        address, port = self._endpoint(route)
 
         def make_session() -> Session:
             return Session(lane, self._limits, self._timeouts, self._loop)
@@ -76,3 +146,6 @@ class SessionOpener:
             return session
         error.attempted = (route.egress_ip, address)
         raise error
+
+
+_CAN_DO_WITHOUT = (TlsMode.OPPORTUNISTIC, TlsMode.NEVER)

@@ -21,6 +21,7 @@ from relayq.delivery.publisher import Publisher
 from relayq.delivery.router import Router
 from relayq.delivery.session import Session
 from relayq.delivery.session_pool import SessionPool
+from relayq.delivery.terms import SessionTerms
 from relayq.delivery.waiting import CRASHED_SECONDS, PARKED_SECONDS, NotNowError
 from relayq.model import (
     Attempt,
@@ -38,6 +39,7 @@ from relayq.policy.egress import allowed_egress_ips, order_egress_ips
 from relayq.policy.local_codes import local_code
 from relayq.policy.retry import RetryRules, choose_failure, decide_outcome
 from relayq.policy.routing import Candidate, Target
+from relayq.policy.tls import TlsDemand
 from relayq.ports import Clock, Observer, OutboxItem
 from relayq.smtp import Transaction
 
@@ -81,12 +83,25 @@ class Job(msgspec.Struct, frozen=True):
     ticket: Ticket
 
 
+class Way(msgspec.Struct, frozen=True):
+    """How one remote address may be reached.
+
+    Attributes:
+        demand: What a session there has to show.
+        routes: One per local address of its family, preferred one first; not empty.
+    """
+
+    demand: TlsDemand
+    routes: list[Route]
+
+
 class Pipeline:
     """Takes messages to their published outcome."""
 
     def __init__(
         self,
         router: Router,
+        terms: SessionTerms,
         pool: SessionPool,
         publisher: Publisher,
         admission: Admission,
@@ -98,6 +113,7 @@ class Pipeline:
         shuffle: Callable[[list[str | None]], None],
     ) -> None:
         self._router = router
+        self._terms = terms
         self._pool = pool
         self._publisher = publisher
         self._admission = admission
@@ -158,10 +174,12 @@ class Pipeline:
         while candidates := (walk.try_next() or await walk.next()):
             if walk.temporary is not None and walk.temporary not in failures:
                 failures.append(walk.temporary)
-            for routes in self._order_routes(job, candidates, allowed):
+            for way in self._order_ways(job, candidates, allowed):
                 try:
-                    return await self._try_candidate(job, content, routes)
+                    return await self._try_way(job, content, way)
                 except HostDownError as down:
+                    if not self._may_go_on(down.failure):
+                        raise down.failure from None
                     failures.append(down.failure)  # skipped: not one of the addresses tried
                 except DeliveryError as error:
                     if not self._may_go_on(error):
@@ -188,15 +206,14 @@ class Pipeline:
             return True
         return self._rules.failover_on_4xx and error.reply is not None and error.reply.severity == 4
 
-    def _order_routes(
-        self, job: Job, candidates: tuple[Candidate, ...], allowed: tuple[str | None, ...]
-    ) -> list[list[Route]]:
-        """Per candidate the routes that lead there, preferred local address first; least loaded candidates first."""
-        if len(candidates) == 1 and len(allowed) == 1 and allowed[0] is None:
-            return [[Route(None, candidates[0].address, candidates[0].port)]]
-        ordered: list[list[Route]] = []
+    def _order_ways(self, job: Job, candidates: tuple[Candidate, ...], allowed: tuple[str | None, ...]) -> list[Way]:
+        """One per candidate that can be reached, the least loaded first."""
+        login = self._terms.credentials(job.target)
+        ways: list[Way] = []
         for candidate in candidates:
-            routes = {ip: Route(ip, candidate.address, candidate.port) for ip in allowed}
+            demand = self._terms.demand(job.message, job.target, candidate)
+            address, port, policy = candidate.address, candidate.port, demand.policy
+            routes = {ip: Route(ip, address, port, policy, login) for ip in allowed}
             ips = order_egress_ips(
                 allowed,
                 job.message.last_egress_ip,
@@ -205,17 +222,18 @@ class Pipeline:
                 shuffle=self._shuffle,
             )
             if ips:
-                ordered.append([routes[ip] for ip in ips])
-        # They are of one preference, in random order; a stable sort keeps that among equally loaded ones.
-        ordered.sort(key=lambda routes: self._pool.load(routes[0]))
-        return ordered
+                ways.append(Way(demand, [routes[ip] for ip in ips]))
+        if len(ways) > 1:
+            # They are of one preference, in random order; a stable sort keeps that among equally loaded ones.
+            ways.sort(key=lambda way: self._pool.load(way.routes[0]))
+        return ways
 
-    async def _try_candidate(self, job: Job, content: bytes, routes: list[Route]) -> Attempt:
+    async def _try_way(self, job: Job, content: bytes, way: Way) -> Attempt:
         """One remote address: the local addresses in turn until one can be bound."""
         unbound: DeliveryError | None = None
-        for route in routes:
+        for route in way.routes:
             try:
-                return await self._try_lane(job, content, self._pool.lane(route))
+                return await self._try_lane(job, content, self._pool.lane(route), way.demand)
             except Refused as error:
                 if error.state is not DeliveryState.BIND:
                     raise
@@ -223,17 +241,17 @@ class Pipeline:
         assert unbound is not None
         raise self._nothing_to_bind(job.message, unbound.reason)
 
-    async def _try_lane(self, job: Job, content: bytes, lane: Lane) -> Attempt:
+    async def _try_lane(self, job: Job, content: bytes, lane: Lane, demand: TlsDemand) -> Attempt:
         """Get a session and send; a reused one that turns out dead is replaced once (spec delivery.md 8.2)."""
         deadline = job.item.consumed_at + self._rules.ack_limit
-        session = await lane.acquire(job.ticket, deadline)
+        session = await lane.acquire(job.ticket, deadline, demand=demand)
         try:
             return await self._transact(job, content, lane, session)
         except DeliveryError as error:
             if not _was_dead(error, session):
                 raise
         self._admission.wait_again(job.ticket)
-        session = await lane.acquire(job.ticket, deadline, fresh=True)
+        session = await lane.acquire(job.ticket, deadline, fresh=True, demand=demand)
         return await self._transact(job, content, lane, session)
 
     async def _transact(self, job: Job, content: bytes, lane: Lane, session: Session) -> Attempt:

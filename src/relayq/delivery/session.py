@@ -8,7 +8,6 @@ commands (spec delivery.md 13.1 gives the limits).
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -26,6 +25,8 @@ from relayq.model import (
     TimedOut,
     Unusable,
 )
+from relayq.policy.retry import AUTH_STATES
+from relayq.ports import Secured, TlsError, TlsFailureKind
 from relayq.smtp import (
     Broken,
     Closed,
@@ -39,24 +40,22 @@ from relayq.smtp import (
 )
 from relayq.smtp import Refused as RefusedEvent
 
-_HOST_STATES = frozenset(
-    (
-        DeliveryState.INTRO,
-        DeliveryState.EHLO,
-        DeliveryState.HELO,
-        DeliveryState.STARTTLS,
-        DeliveryState.AUTHPLAIN,
-        DeliveryState.AUTHLOGIN,
-        DeliveryState.AUTHUSERNAME,
-        DeliveryState.AUTHPASSWORD,
-        DeliveryState.AUTHCRAM,
-        DeliveryState.AUTHRESPONSE,
-    )
-)
-_AUTH_STATES = frozenset(state for state in _HOST_STATES if state.startswith("auth"))
+_HOST_STATES = AUTH_STATES | {DeliveryState.INTRO, DeliveryState.EHLO, DeliveryState.HELO, DeliveryState.STARTTLS}
 _UNTRANSFERRED = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 _MESSAGE = DeliveryState.MESSAGE
 _READ_LIMIT = 1 << 16
+_TLS_ERRORS: dict[TlsFailureKind, type[DeliveryError]] = {
+    TlsFailureKind.REFUSED: Refused,
+    TlsFailureKind.CERTIFICATE: Refused,
+    TlsFailureKind.NAME: Refused,
+    TlsFailureKind.NOT_TLS: Unusable,
+    TlsFailureKind.LOST: ConnectionLost,
+}
+_TLS_CAUSES = {
+    TlsFailureKind.REFUSED: "tls-failed",
+    TlsFailureKind.CERTIFICATE: "tls-certificate",
+    TlsFailureKind.NAME: "tls-name",
+}
 
 
 class SmtpTimeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +75,7 @@ class SmtpTimeouts(msgspec.Struct, frozen=True, kw_only=True):
 
     def by_state(self) -> dict[DeliveryState, float]:
         """Limit of every state in which a reply is awaited."""
-        limits = dict.fromkeys(_AUTH_STATES, self.auth)
+        limits = dict.fromkeys(AUTH_STATES, self.auth)
         limits |= {
             DeliveryState.INTRO: self.intro,
             DeliveryState.EHLO: self.ehlo,
@@ -114,6 +113,9 @@ class Session(asyncio.Protocol):
         is_working: A MAIL FROM was answered positively at least once.
         has_answered: A command of the current message was answered positively.
         is_leased: A message has it, or is about to resume with it. Kept by the lane.
+        secured: What the TLS handshake showed, ``None`` in clear.
+        is_exclusive: Its certificate is good for the message that opened it, and perhaps for no other: it is closed
+            after that one.
     """
 
     def __init__(
@@ -146,6 +148,9 @@ class Session(asyncio.Protocol):
         self._is_write_paused = False
         self._unwritten = 0
         self._is_quitting = False
+        self._unclaimed: Event | None = None
+        self.secured: Secured | None = None
+        self.is_exclusive = False
 
     @property
     def client(self) -> SmtpClient:
@@ -253,7 +258,8 @@ class Session(asyncio.Protocol):
             if not self._is_quitting:
                 self._owner.session_ready(self)
         else:
-            # Nobody waits: the peer spoke or closed while idle, being reset, or after QUIT. No result for anybody.
+            # Nobody waits: the peer spoke or closed while idle, being reset, around a handshake, or after QUIT.
+            self._unclaimed = event
             self.abort()
 
     # --- time ---------------------------------------------------------------------------------------------------
@@ -341,30 +347,70 @@ class Session(asyncio.Protocol):
         finally:
             self._attempt_deadline = None
 
-    async def upgrade(self, start_tls: Callable[[asyncio.Transport, Session], Awaitable[asyncio.Transport]]) -> Event:
-        """Put TLS below the dialogue and go on with it.
+    async def encrypt(
+        self, start_tls: Callable[[asyncio.Transport], Awaitable[Secured]], attempt_deadline: float
+    ) -> Secured:
+        """Put TLS below the dialogue; whatever the peer said in clear for the time after it ends the session.
+
+        Args:
+            start_tls: Does the handshake and checks the certificate.
+            attempt_deadline: Instant of the loop's clock at which the attempt of the message that opens has to end.
 
         Raises:
-            DeliveryError: The handshake failed, in state ``starttls``.
+            DeliveryError: No protection of the degree demanded; state ``starttls``.
         """
         assert self._transport is not None
         state = DeliveryState.STARTTLS
-        try:
-            async with asyncio.timeout(self._timeouts.starttls):
-                self._transport = await start_tls(self._transport, self)
-        except TimeoutError:
-            error: DeliveryError = TimedOut(state, Scope.HOST, "TLS handshake took too long")
-        except ssl.SSLError as failure:
-            error = Refused(state, Scope.HOST, f"TLS handshake failed: {failure.reason}", cause="tls-failed")
-        except OSError as failure:
-            error = ConnectionLost(state, Scope.HOST, f"connection lost during the TLS handshake: {failure}")
+        if self._timer is not None:
+            self._timer.cancel()  # the dialogue stands still: the handshake has a limit of its own
+            self._timer = None
+        error = self._said_in_clear()
+        if error is None:
+            limit = self._loop.time() + self._timeouts.starttls
+            try:
+                async with asyncio.timeout_at(min(limit, attempt_deadline)):
+                    self.secured = await start_tls(self._transport)
+            except TimeoutError:
+                scope = Scope.HOST if limit <= attempt_deadline else Scope.SESSION
+                error = TimedOut(state, scope, "TLS handshake took too long")
+            except TlsError as failure:
+                error = _TLS_ERRORS[failure.kind](state, Scope.HOST, str(failure), cause=_TLS_CAUSES.get(failure.kind))
+            else:
+                self._transport = self.secured.transport
+                return self.secured
+        self.abort()
+        raise self._blame(error)
+
+    def _said_in_clear(self) -> DeliveryError | None:
+        """What stands in the way of a handshake (RFC 3207 section 5, CVE-2011-0411 and its kin)."""
+        event = self._unclaimed
+        if isinstance(event, Broken | RefusedEvent | Closed):
+            return self._error_of(event)
+        if self._early:
+            early = b"".join(self._early)
+            return Unusable(DeliveryState.STARTTLS, Scope.HOST, "spoke in clear where TLS was due", received=early)
+        return None
+
+    async def resume(self, attempt_deadline: float) -> Event:
+        """Go on with the dialogue after :meth:`encrypt`; returns :class:`Ready`.
+
+        Raises:
+            DeliveryError: As for :meth:`start`.
+        """
+        self._attempt_deadline = attempt_deadline
+        waiter = self._wait()
+        event = self._unclaimed
+        if event is not None:
+            waiter.set_result(event)  # it spoke first, or left
+        elif self.is_closed:
+            waiter.set_result(Closed())
         else:
-            waiter = self._wait()
             self.client.tls_established()
             self._advance()
+        try:
             return await self._expect(waiter)
-        self.abort()
-        raise self._blame(error) from None
+        finally:
+            self._attempt_deadline = None
 
     async def transact(self, transaction: Transaction, attempt_deadline: float) -> Reply:
         """Send one message whose content is at hand; returns the final reply.
@@ -442,6 +488,8 @@ class Session(asyncio.Protocol):
     def _error_of(self, event: RefusedEvent | Broken | Closed) -> DeliveryError:
         if isinstance(event, RefusedEvent):
             scope = Scope.HOST if event.state in _HOST_STATES or event.reply is None else Scope.MESSAGE
+            if event.state in AUTH_STATES and event.reply is not None and event.reply.severity == 5:
+                scope = Scope.DESTINATION  # trying the secret everywhere only locks the account (spec delivery.md 11)
             text = event.cause or "refused by the server"
             return Refused(event.state, scope, text, reply=event.reply, cause=event.cause)
         if isinstance(event, Closed):

@@ -5,6 +5,7 @@ from relayq.model.attempt import Attempt, DeliveryState, Outcome, ResultType
 from relayq.model.errors import ConnectionLost, DeliveryError, Refused, Scope, TimedOut, Unusable
 from relayq.model.message import DsnOptions, Message, ResultQueues, Smarthost
 from relayq.model.reply import Reply, describe_octets
+from relayq.model.tlsa import TlsaRecord
 
 __all__ = [
     "Attempt",
@@ -23,6 +24,7 @@ __all__ = [
     "Scope",
     "Smarthost",
     "TimedOut",
+    "TlsaRecord",
     "Unusable",
     "describe_octets",
     "parse_address",

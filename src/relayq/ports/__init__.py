@@ -1,5 +1,6 @@
 """What the engine asks of the world, as small protocols. Layer 3."""
 
+from relayq.model import TlsaRecord
 from relayq.ports.broker import (
     Broker,
     BrokerError,
@@ -15,9 +16,17 @@ from relayq.ports.broker import (
     TopologyError,
 )
 from relayq.ports.clock import Clock
-from relayq.ports.network import BindError, ConnectError, LocalShortageError, Network
+from relayq.ports.network import (
+    BindError,
+    ConnectError,
+    LocalShortageError,
+    Network,
+    Secured,
+    TlsError,
+    TlsFailureKind,
+)
 from relayq.ports.observer import Observer
-from relayq.ports.resolver import DnsAnswer, DnsError, DnsFailureKind, MxRecord, Resolver, TlsaRecord
+from relayq.ports.resolver import DnsAnswer, DnsError, DnsFailureKind, MxRecord, Resolver
 
 __all__ = [
     "BindError",
@@ -42,6 +51,9 @@ __all__ = [
     "Publication",
     "QueueRole",
     "Resolver",
+    "Secured",
+    "TlsError",
+    "TlsFailureKind",
     "TlsaRecord",
     "TopologyError",
 ]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
+import enum
 from collections.abc import Callable
 from typing import Protocol, TypeVar
+
+import msgspec
+
+from relayq.policy.tls import TlsDemand
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -22,8 +26,45 @@ class LocalShortageError(Exception):
     """Out of ports, descriptors or memory: never a result, try again in a moment (spec delivery.md 7)."""
 
 
+class TlsFailureKind(enum.Enum):
+    """What went wrong with TLS, by what it means for a result (spec delivery.md 10)."""
+
+    REFUSED = "refused"
+    """An alert, or nothing both sides can do."""
+    CERTIFICATE = "certificate"
+    """A certificate that is not trusted, has expired or does not match."""
+    NAME = "name"
+    """A trusted certificate for other names."""
+    NOT_TLS = "not TLS"
+    """What arrived is not TLS at all."""
+    LOST = "lost"
+    """The peer closed."""
+
+
+class TlsError(Exception):
+    """No protection to the degree demanded; ``str()`` is for the log."""
+
+    def __init__(self, kind: TlsFailureKind, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class Secured(msgspec.Struct, frozen=True):
+    """A connection under TLS.
+
+    Attributes:
+        transport: Replaces the one in clear.
+        matched_name: Name of the demand that the certificate was checked for, ``None`` when none was.
+        details: Members of an extended result in order, already JSON values (spec results.md 10); empty unless wanted.
+    """
+
+    transport: asyncio.Transport
+    matched_name: str | None = None
+    details: tuple[tuple[str, object], ...] = ()
+
+
 class Network(Protocol):
-    """TCP connections."""
+    """TCP connections, in clear and under TLS."""
 
     async def connect(
         self, factory: Callable[[], P], address: str, port: int, egress_ip: str | None
@@ -40,12 +81,14 @@ class Network(Protocol):
         ...
 
     async def start_tls(
-        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, context: ssl.SSLContext, server_name: str
-    ) -> asyncio.Transport:
-        """Upgrade a connection; the returned transport replaces the old one.
+        self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol, demand: TlsDemand
+    ) -> Secured:
+        """Upgrade a connection and check what the peer shows; the returned transport replaces the old one.
+
+        Octets that arrived in clear before are the caller's business. No time limit of its own: cancelled from
+        outside. When it fails, or is cancelled, the caller closes the connection.
 
         Raises:
-            ssl.SSLError: Handshake or certificate refused.
-            ConnectionError: The peer closed.
+            TlsError: No handshake, or a certificate that does not meet the demand.
         """
         ...

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from relayq.model import TlsaRecord
+
 
 class DnsFailureKind(enum.Enum):
     """Why a question has no answer (spec delivery.md 6.1)."""
@@ -35,15 +37,6 @@ class MxRecord(msgspec.Struct, frozen=True, order=True):
 
     preference: int
     host: str
-
-
-class TlsaRecord(msgspec.Struct, frozen=True):
-    """What a host's certificate has to match (RFC 6698 section 2.1); numbers as on the wire."""
-
-    usage: int
-    selector: int
-    matching_type: int
-    association: bytes
 
 
 class DnsAnswer(msgspec.Struct, frozen=True):

@@ -176,14 +176,17 @@ def test_a_file_names_no_further_file(tmp_path: Path) -> None:
         ("smtp-password: hunter2", "smtp-password: is set without smtp-username"),
         ("send-log-prefix: x", "send-log-prefix: is set without send-log-directory"),
         ("storage: mongodb://u:hunter2@h/d/c", "storage-address: *** is not supported yet; expected no value"),
-        ("smarthost-password: hunter2", "smarthost-password: *** is not supported yet; expected no value"),
+        ("database-address: mysql://u:hunter2@h/d", "database-address: *** is not supported yet; expected no value"),
         (
-            "smtp-out-security: required",
-            'smtp-out-security: "required" is not supported yet; expected opportunistic or optional',
+            "smtp-out-security: strict",
+            (
+                'smtp-out-security: "strict" is not one of the words allowed; '
+                "expected optional, opportunistic, required or verified"
+            ),
         ),
         ("smtp-threads: 4", 'smtp-threads: "4" is not supported yet; expected 0 or 1'),
         ("www-port: 8485", 'www-port: "8485" is not supported yet; expected no value'),
-        ("smtp-out-tls-min: 1.3", 'smtp-out-tls-min: "1.3" is not supported yet; expected 1.2'),
+        ("long-lines: wrap", 'long-lines: "wrap" is not supported yet; expected keep'),
     ],
 )
 def test_one_problem_of_a_file(tmp_path: Path, text: str, line: str) -> None:
@@ -210,7 +213,7 @@ def test_defaults_of_features_to_come_are_accepted(tmp_path: Path, text: str) ->
 
 
 def test_an_unsupported_value_that_is_replaced_does_no_harm(tmp_path: Path) -> None:
-    load_text(tmp_path, "smarthost: relay.example\n", ["--smarthost="])
+    load_text(tmp_path, "proxy-server: http://proxy.example\n", ["--proxy-server="])
 
 
 def test_a_broken_value_is_reported_even_when_it_is_replaced(tmp_path: Path) -> None:
