@@ -95,7 +95,12 @@ def open_broker(
     log = log or _discard
     address = settings.broker.address
     if isinstance(address, EmbeddedAddress):
-        options = EmbeddedOptions(path=address.path, max_publish=settings.broker.max_publish)
+        options = EmbeddedOptions(
+            path=address.path,
+            gzip=settings.broker.encoding == "gzip",
+            max_publish=settings.broker.max_publish,
+            time_limit=time_limit,
+        )
         return EmbeddedBroker(options, listener, clock, log)
     return RabbitMqBroker(
         rabbitmq_options(settings, address, time_limit, purpose, is_worker=is_worker), listener, clock, log
