@@ -35,7 +35,7 @@ class Declarer:
         self._connection = connection
         self._options = options
         self._log = log
-        self._channel = Channel(connection)
+        self._channel: Channel | None = None
         self._lock = asyncio.Lock()
 
     async def prepare(self) -> None:
@@ -57,11 +57,11 @@ class Declarer:
         exchange = self._options.exchange
         if not exchange:
             return
-        await self._open()
+        channel = await self._open()
         durable, passive = self._options.durable, not self._options.declare
-        request = encode_exchange_declare(self._channel.number, exchange, passive=passive, durable=durable)
+        request = encode_exchange_declare(channel.number, exchange, passive=passive, durable=durable)
         try:
-            await self._channel.call(request, commands.Exchange.DeclareOk)
+            await channel.call(request, commands.Exchange.DeclareOk)
         except ChannelClosedError as error:
             if passive and error.code == NOT_FOUND:
                 raise TopologyError(f"exchange {exchange!r} does not exist, and rabbitmq-declare is false") from None
@@ -69,8 +69,8 @@ class Declarer:
 
     async def _declare_run(self, queues: Sequence[QueueDeclaration], toggled: set[str]) -> list[QueueDeclaration]:
         """Declare in one go up to the first refusal; what has to be declared then."""
-        await self._open()
-        answers = [self._declare(queue) for queue in queues]
+        channel = await self._open()
+        answers = [self._declare(channel, queue) for queue in queues]
         for position, (queue, answer) in enumerate(zip(queues, answers, strict=True)):
             try:
                 for part in answer:
@@ -84,20 +84,20 @@ class Declarer:
                 return rest
         return []
 
-    def _declare(self, queue: QueueDeclaration) -> list[asyncio.Future[Any]]:
+    def _declare(self, channel: Channel, queue: QueueDeclaration) -> list[asyncio.Future[Any]]:
         """Send what declares and binds a queue; the replies."""
         declare = self._options.declare
         request = encode_queue_declare(
-            self._channel.number,
+            channel.number,
             queue.name,
             passive=not declare,
             durable=queue.durable,
             arguments=dict(queue.arguments) if declare else {},
         )
-        answers: list[asyncio.Future[Any]] = [self._channel.call(request, commands.Queue.DeclareOk)]
+        answers: list[asyncio.Future[Any]] = [channel.call(request, commands.Queue.DeclareOk)]
         if self._options.exchange and declare:
-            bind = encode_queue_bind(self._channel.number, queue.name, self._options.exchange)
-            answers.append(self._channel.call(bind, commands.Queue.BindOk))
+            bind = encode_queue_bind(channel.number, queue.name, self._options.exchange)
+            answers.append(channel.call(bind, commands.Queue.BindOk))
         return answers
 
     def _may_toggle_lazy(self, error: ChannelClosedError) -> bool:
@@ -122,9 +122,9 @@ class Declarer:
         async with self._lock:
             queue = self.topology.find(name)
             for attempt in (queue, queue.with_lazy_toggled()):
-                await self._open()
+                channel = await self._open()
                 try:
-                    for part in self._declare(attempt):
+                    for part in self._declare(channel, attempt):
                         await part
                 except ChannelClosedError as error:
                     if self._may_toggle_lazy(error) and attempt is queue:
@@ -142,7 +142,10 @@ class Declarer:
             return False
         raise error
 
-    async def _open(self) -> None:
-        if not self._channel.is_open:
-            self._channel = Channel(self._connection)
-            await self._channel.open()
+    async def _open(self) -> Channel:
+        """The channel, a new one when the last declaration was refused."""
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            channel = self._channel = Channel(self._connection)
+            await channel.open()
+        return channel

@@ -174,6 +174,7 @@ class Publisher:
         assert connection is not None
         assert channel is not None
         pending.queue = queue
+        pending.is_returned = False
         pending.block = self._encoder.block(pending, is_delayed=queue != publication.queue)
         pending.sent_at = self._loop.time()
         self._unconfirmed[self._next_tag] = pending
@@ -257,19 +258,14 @@ class Publisher:
         elif not pending.is_returned:
             pending.settlement.one_done()
         elif pending.publication.role is QueueRole.OUTBOX:
-            self._forget_queue(pending)
+            self._publish_frames.pop(pending.queue, None)  # the queue is gone: declare it first
             self._publish_later(pending)
         elif self._options.declare and not pending.was_redeclared:
             pending.was_redeclared = True
-            self._forget_queue(pending)
+            self._publish_frames.pop(pending.queue, None)
             self._waiting.appendleft(pending)
         else:
             self._give_up(pending)
-
-    def _forget_queue(self, pending: PendingPublish) -> None:
-        """The queue is gone: the next publish declares it again."""
-        pending.is_returned = False
-        self._publish_frames.pop(pending.queue, None)
 
     def take_returned(self, returned: Returned) -> None:
         """A publish found no queue; its confirm comes next.
@@ -292,8 +288,6 @@ class Publisher:
         too_large = _TOO_LARGE.search(error.text) if error.code == PRECONDITION_FAILED else None
         if too_large is not None:
             self._note_too_large(int(too_large[1]), int(too_large[2]))
-        for pending in self._unconfirmed.values():
-            pending.is_returned = False
         self._unconfirmed.clear()
         connection = self._connection
         self._channel = self._connection = self._declarer = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -141,3 +141,10 @@ async def soon(awaitable: Any) -> Any:
     """The result of something that must come soon."""
     async with asyncio.timeout(PATIENCE):
         return await awaitable
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that only polling can see."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - nobody could set an event
+            await asyncio.sleep(0.005)

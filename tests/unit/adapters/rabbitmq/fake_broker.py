@@ -39,7 +39,8 @@ class Script:
     Attributes:
         refuse_login: Close code and text instead of ``connection.tune``.
         refuse_vhost: Close code and text instead of ``connection.open-ok``.
-        refuse: By queue or exchange name, close code and text for its declaration, taken from the front of the list.
+        refuse: By queue or exchange name, ``bind NAME`` or ``consume NAME``: close codes and texts of the next answers.
+        unanswered: Such names that get no answer.
         confirm: Publishes are confirmed at once.
         is_silent: Nothing is answered; every method goes to `FakeSession.answers`.
     """
@@ -53,6 +54,7 @@ class Script:
     refuse_login: tuple[int, str] | None = None
     refuse_vhost: tuple[int, str] | None = None
     refuse: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    unanswered: set[str] = field(default_factory=set)
     confirm: bool = True
 
 
@@ -70,6 +72,7 @@ class FakeBroker:
         self.port = 0
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        assert self._server is None, "started twice"
         self._ssl = tls or self._ssl
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._ssl)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -177,7 +180,6 @@ class FakeSession:
             commands.Channel.Close: commands.Channel.CloseOk,
             commands.Confirm.Select: commands.Confirm.SelectOk,
             commands.Basic.Qos: commands.Basic.QosOk,
-            commands.Queue.Bind: commands.Queue.BindOk,
             commands.Connection.Close: commands.Connection.CloseOk,
         }
         if type(method) in simple:
@@ -192,6 +194,8 @@ class FakeSession:
             self._answer_declare(channel, method.queue, commands.Queue.DeclareOk(method.queue, 0, 0))
         elif isinstance(method, commands.Exchange.Declare):
             self._answer_declare(channel, method.exchange, commands.Exchange.DeclareOk())
+        elif isinstance(method, commands.Queue.Bind):
+            self._answer_declare(channel, f"bind {method.queue}", commands.Queue.BindOk())
         elif isinstance(method, commands.Basic.Consume):
             self._answer_declare(channel, f"consume {method.queue}", commands.Basic.ConsumeOk(method.consumer_tag))
         elif isinstance(method, commands.Basic.Cancel):
@@ -215,6 +219,8 @@ class FakeSession:
         self.broker.sessions.put_nowait(self)
 
     def _answer_declare(self, channel: int, name: str, accepted: base.Frame) -> None:
+        if name in self.script.unanswered:
+            return
         refusals = self.script.refuse.get(name)
         if not refusals:
             self.send(channel, accepted)
@@ -287,6 +293,10 @@ class FakeSession:
     async def next_published(self) -> Published:
         async with asyncio.timeout(PATIENCE):
             return await self.published.get()
+
+    def all_published(self) -> list[Published]:
+        """Everything published that no test has taken yet."""
+        return [self.published.get_nowait() for _ in range(self.published.qsize())]
 
     async def next_answer(self, kind: type[M]) -> M:
         """The next method that is neither a request nor a publish: acks, nacks, flow-ok, close-ok."""
