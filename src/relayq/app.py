@@ -19,7 +19,7 @@ from relayq.adapters.log_observer import LogObserver
 from relayq.adapters.rabbitmq import Endpoint, RabbitMqBroker, RabbitMqOptions
 from relayq.adapters.sockets import SocketNetwork
 from relayq.adapters.tls import TlsOptions
-from relayq.config import BrokerAddress, EmbeddedAddress, ExitCode, Settings
+from relayq.config import BrokerAddress, EmbeddedAddress, ExitCode, Settings, Source
 from relayq.delivery.admission import Admission, AdmissionLimits
 from relayq.delivery.lane import LaneLimits
 from relayq.delivery.ledger import OutcomeLedger
@@ -32,7 +32,7 @@ from relayq.delivery.scheduler import Scheduler, SchedulerRules
 from relayq.delivery.session import SmtpTimeouts
 from relayq.delivery.session_pool import SessionPool
 from relayq.delivery.terms import SessionTerms, Sink
-from relayq.model import ResultQueues, Smarthost
+from relayq.model import DsnOptions, ResultQueues, Smarthost
 from relayq.model.message_json import ParseRules
 from relayq.policy.retry import RetryRules
 from relayq.policy.routing import RoutingRules
@@ -416,7 +416,18 @@ def _pipeline_rules(settings: Settings) -> PipelineRules:
         connect_ips=settings.results.connect_ips,
         ipv6={"auto": None, "yes": True, "no": False}[settings.route.ipv6],
         local_codes=settings.results.local_codes,
+        extended=settings.results.format == "extended",
+        dsn=_dsn(settings),
     )
+
+
+def _dsn(settings: Settings) -> DsnOptions | None:
+    """What is passed on for messages that do not say: only what somebody wrote down (spec messages.md 4.13)."""
+    reports = settings.reports
+    ret = reports.ret if settings.effective["dsn-ret"].source is not Source.DEFAULT else None
+    if ret is None and not reports.notify:
+        return None
+    return DsnOptions(notify=reports.notify or None, ret=ret)
 
 
 def _scheduler_rules(settings: Settings) -> SchedulerRules:
@@ -436,6 +447,7 @@ def _scheduler_rules(settings: Settings) -> SchedulerRules:
             merged_queues=_configured_queues(settings) if queues.queues_override == "merge" else None,
         ),
         local_codes=settings.results.local_codes,
+        extended=settings.results.format == "extended",
     )
 
 

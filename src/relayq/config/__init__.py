@@ -1,6 +1,7 @@
 """File, environment and command line become frozen, typed settings. Layer 5."""
 
 from relayq.config.broker_address import BrokerAddress, BrokerOptions, EmbeddedAddress, parse_broker_addresses
+from relayq.config.entry import Source
 from relayq.config.environment import Leftover, leftover_variables
 from relayq.config.load import DEFAULT_FILE, load
 from relayq.config.network_types import IpNetwork, ServiceAddress
@@ -14,6 +15,7 @@ from relayq.config.records import (
     LogSettings,
     ProcessSettings,
     QueueSettings,
+    ReportSettings,
     ResultSettings,
     RouteSettings,
     SessionLimits,
@@ -46,6 +48,7 @@ __all__ = [
     "ProcessSettings",
     "QueueSettings",
     "Reload",
+    "ReportSettings",
     "ResultSettings",
     "RouteSettings",
     "ServiceAddress",
@@ -55,6 +58,7 @@ __all__ = [
     "ShownSetting",
     "SmarthostSettings",
     "SmtpTimeouts",
+    "Source",
     "StoreSettings",
     "UsageError",
     "decide_reload",

@@ -358,6 +358,21 @@ class ResultSettings(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettings(Record):
+    """Delivery status notifications.
+
+    Attributes:
+        notify: Events to be reported for messages that do not say; may be empty.
+        ret: How much of the message a report returns.
+    """
+
+    PREFIX: ClassVar[str] = "dsn-"
+
+    notify: tuple[str, ...]
+    ret: Literal["FULL", "HDRS"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings(Record):
     """The message store.
 

@@ -68,6 +68,7 @@ class Settings:
     limits: records.SessionLimits
     dns: records.DnsSettings
     results: records.ResultSettings
+    reports: records.ReportSettings
     store: records.StoreSettings
     downloads: records.DownloadSettings
     log: records.LogSettings
@@ -98,6 +99,7 @@ def build_settings(effective: Mapping[str, Effective], warnings: tuple[Problem, 
         limits=records.SessionLimits.of(values),
         dns=records.DnsSettings.of(values),
         results=records.ResultSettings.of(values),
+        reports=records.ReportSettings.of(values),
         store=records.StoreSettings.of(values),
         downloads=records.DownloadSettings.of(values),
         log=records.LogSettings.of(values),

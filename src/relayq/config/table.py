@@ -323,7 +323,7 @@ _DELIVERY = (
     _row("personalize-escape", one_of("none", "html"), "none", _C, _R, "How inserted values are escaped.", NOT_YET),
     _row("responsive-icons", string(), "", _C, _R, "Address pattern of icons.", NOT_YET),
     _row("responsive-autotext", boolean(), "true", _B, _R, "Make a text part out of blocks.", NOT_YET),
-    _row("result-format", one_of("basic", "extended"), "basic", _B, _R, "How much a result tells.", only("basic")),
+    _row("result-format", one_of("basic", "extended"), "basic", _B, _R, "How much a result tells.", YES),
     _row("result-local-codes", boolean(), "false", _C, _R, "Give failures found on this side a reply code.", YES),
     _row("result-connect-ips", boolean(), "false", _C, _R, "Name the addresses of failed connections.", YES),
     _row("extracted", boolean(), "false", _C, _R, "Results tell what was read out of the content.", NOT_YET),
@@ -386,8 +386,8 @@ _THROTTLE = (
 )
 
 _REPORTS = (
-    _row("dsn-notify", notify_words(), "", _B, _R, "Reports wanted for messages that do not say.", NOT_YET),
-    _row("dsn-ret", one_of("FULL", "HDRS"), "HDRS", _B, _R, "How much of the message a report returns.", NOT_YET),
+    _row("dsn-notify", notify_words(), "", _B, _R, "Reports wanted for messages that do not say.", YES),
+    _row("dsn-ret", one_of("FULL", "HDRS"), "HDRS", _B, _R, "How much of the message a report returns.", YES),
     _row("dsn-envelope", mail_address(), "", _B, _R, "Sender of reports; empty = the null sender.", NOT_YET),
     _row(
         "dsn-from",

@@ -503,7 +503,7 @@ def _is_about_host(error: DeliveryError) -> bool:
 
 def copy_failure(error: DeliveryError) -> DeliveryError:
     """What a message gets that did not try: the same failure, transient, no connection (spec delivery.md 8.4)."""
-    return type(error)(
+    copy = type(error)(
         error.state,
         Scope.DESTINATION if error.scope is Scope.DESTINATION else Scope.HOST,
         f"host is marked down: {error.reason}",
@@ -512,3 +512,5 @@ def copy_failure(error: DeliveryError) -> DeliveryError:
         is_final=False,
         cause=error.cause,
     )
+    copy.was_tried = False
+    return copy

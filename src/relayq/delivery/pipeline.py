@@ -27,6 +27,7 @@ from relayq.model import (
     Attempt,
     DeliveryError,
     DeliveryState,
+    DsnOptions,
     Message,
     Refused,
     Reply,
@@ -40,6 +41,7 @@ from relayq.policy.local_codes import local_code
 from relayq.policy.retry import RetryRules, choose_failure, decide_outcome
 from relayq.policy.routing import Candidate, Target
 from relayq.policy.tls import TlsDemand
+from relayq.policy.wishes import relayed_wishes
 from relayq.ports import Clock, Observer, OutboxItem
 from relayq.smtp import Transaction
 
@@ -59,6 +61,8 @@ class PipelineRules(msgspec.Struct, frozen=True, kw_only=True):
         failover_on_4xx: Try the next host after a 4xx about the mail.
         connect_ips: Results of state ``connect`` carry the pair of addresses.
         local_codes: Results of local failures carry codes of our own.
+        extended: Results tell more (spec results.md 10).
+        dsn: Wishes about reports for messages that do not say; ``None`` when the configuration names none.
         ipv6: IPv6 targets: ``True``, ``False``, or ``None`` for "when the allowed local addresses include IPv6".
     """
 
@@ -69,6 +73,8 @@ class PipelineRules(msgspec.Struct, frozen=True, kw_only=True):
     failover_on_4xx: bool = False
     connect_ips: bool = False
     local_codes: bool = False
+    extended: bool = False
+    dsn: DsnOptions | None = None
     ipv6: bool | None = None
 
 
@@ -138,7 +144,7 @@ class Pipeline:
             return
         except DeliveryError as failure:
             error = failure
-            attempt = self._failed_attempt(failure)
+            attempt = self._failed_attempt(job.message, failure)
         finally:
             self._admission.started(job.ticket)
         decision = decide_outcome(job.message, error, attempt.at, job.seen_at, self._retry_rules, self._jitter())
@@ -264,7 +270,7 @@ class Pipeline:
             session.messages += 1
             is_begun = True
             deadline = job.item.consumed_at + self._rules.ack_limit
-            reply = await session.transact(_transaction(job.message, content), deadline)
+            reply = await session.transact(_transaction(job.message, content, self._rules.dsn), deadline)
         except DeliveryError as failure:
             if _was_dead(failure, session):
                 session.abort()  # says nothing about the host
@@ -277,7 +283,7 @@ class Pipeline:
             raise
         finally:
             lane.release(session, error)
-        return self._accepted_attempt(session, reply)
+        return self._accepted_attempt(job.message, session, reply)
 
     def _check_time(self, job: Job) -> None:
         """Once more, right before the connection is used (spec messages.md 4.9)."""
@@ -292,7 +298,10 @@ class Pipeline:
 
     # --- attempts ---------------------------------------------------------------------------------------------------
 
-    def _accepted_attempt(self, session: Session, reply: Reply) -> Attempt:
+    def _accepted_attempt(self, message: Message, session: Session, reply: Reply) -> Attempt:
+        extra: tuple[tuple[str, object], ...] = ()
+        if self._rules.extended:
+            extra = (*session.details(is_accepted=True), ("attempt", message.attempts + 1))
         return Attempt(
             state=DeliveryState.MESSAGE,
             result=ResultType.ACCEPTED,
@@ -303,11 +312,15 @@ class Pipeline:
             code=reply.code,
             status=reply.status,
             description=reply.description,
+            extra=extra,
         )
 
-    def _failed_attempt(self, error: DeliveryError) -> Attempt:
+    def _failed_attempt(self, message: Message, error: DeliveryError) -> Attempt:
         rules = self._rules
-        return failed_attempt(error, self._clock.now(), local_codes=rules.local_codes, connect_ips=rules.connect_ips)
+        number = message.attempts + 1 if rules.extended else None
+        return failed_attempt(
+            error, self._clock.now(), local_codes=rules.local_codes, connect_ips=rules.connect_ips, number=number
+        )
 
     def _nothing_to_bind(self, message: Message, reason: str = "no local address is usable") -> DeliveryError:
         # The message's own addresses fail again in the same way; the configuration's can be repaired.
@@ -315,7 +328,12 @@ class Pipeline:
 
 
 def failed_attempt(
-    error: DeliveryError, at: datetime, *, local_codes: bool = False, connect_ips: bool = False
+    error: DeliveryError,
+    at: datetime,
+    *,
+    local_codes: bool = False,
+    connect_ips: bool = False,
+    number: int | None = None,
 ) -> Attempt:
     """The result entry of a failure; members as in spec results.md 5.1.
 
@@ -324,6 +342,7 @@ def failed_attempt(
         at: When.
         local_codes: Give a failure without a reply a code of our own.
         connect_ips: Name the addresses of a connection that was not established.
+        number: Which attempt it is, for an extended result; ``None`` for a basic one.
     """
     code, status, description = None, None, None
     egress_ip, remote_ip = error.egress_ip, error.remote_ip
@@ -345,7 +364,14 @@ def failed_attempt(
         code=code,
         status=status,
         description=description,
+        extra=() if number is None else _extended(error, number),
     )
+
+
+def _extended(error: DeliveryError, number: int) -> tuple[tuple[str, object], ...]:
+    """Further members of the result of a failure (spec results.md 10)."""
+    tried = () if error.was_tried else (("tried", False),)
+    return (*error.details, ("attempt", number), *tried)
 
 
 def expired(reason: str) -> DeliveryError:
@@ -363,11 +389,12 @@ def _was_dead(error: DeliveryError, session: Session) -> bool:
     return error.reply.code in _GONE_CODES
 
 
-def _transaction(message: Message, content: bytes) -> Transaction:
+def _transaction(message: Message, content: bytes, configured: DsnOptions | None) -> Transaction:
     return Transaction(
         sender=message.sender,
         recipient=message.recipient,
         content=content,
         has_8bit=not content.isascii(),
-        dsn=message.dsn,
+        dsn=relayed_wishes(message.dsn, configured),
+        with_orcpt=message.dsn is not None,
     )

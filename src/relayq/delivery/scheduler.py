@@ -20,6 +20,7 @@ from relayq.delivery.publisher import Publisher
 from relayq.delivery.session_pool import SessionPool
 from relayq.delivery.waiting import CRASHED_SECONDS, PARKED_SECONDS
 from relayq.model import (
+    Attempt,
     DeliveryError,
     DeliveryState,
     Message,
@@ -39,6 +40,7 @@ from relayq.model.message_json import (
     decode_members,
     parse_message,
 )
+from relayq.model.result_json import decode_results
 from relayq.policy.retry import RetryRules, has_expired
 from relayq.policy.routing import Target, choose_target
 from relayq.ports import Broker, Clock, Consumption, Observer, OutboxItem, Publication
@@ -70,6 +72,7 @@ class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
         smarthost: The configured one.
         parse: What a usable message is.
         local_codes: Results of local failures carry codes of our own.
+        extended: Results tell more (spec results.md 10).
     """
 
     outbox: str
@@ -82,6 +85,7 @@ class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
     smarthost: Smarthost | None = None
     parse: ParseRules = ParseRules()
     local_codes: bool = False
+    extended: bool = False
 
 
 class Scheduler:
@@ -368,7 +372,7 @@ class Scheduler:
 
     async def _fail_invalid(self, item: OutboxItem, entry: LedgerEntry, reason: str, *, is_encoded: bool) -> None:
         error = Unusable(DeliveryState.AMQP, Scope.MESSAGE, reason)
-        attempt = failed_attempt(error, self._clock.now(), local_codes=self._rules.local_codes)
+        attempt = self._failed_attempt(error, 0)
         await self._publisher.publish_invalid(item, entry, attempt, is_encoded=is_encoded)
         self._observer.attempt_finished(None, attempt, Outcome.FAILURE, error, self._latency(item))
 
@@ -381,16 +385,22 @@ class Scheduler:
         else:
             cause = reason.property_name if reason.property_name in {"recipient", "envelope"} else None
             error = Unusable(DeliveryState.AMQP, Scope.MESSAGE, str(reason), cause=cause)
-        attempt = failed_attempt(error, self._clock.now(), local_codes=self._rules.local_codes)
+        attempt = self._failed_attempt(error, len(decode_results(members["results"])) if "results" in members else 0)
         queues: ResultQueues | None = reason.queues
         await self._publisher.publish_unusable(item, entry, members, attempt, queues, keep_mime=reason.keep_mime)
         self._observer.attempt_finished(None, attempt, Outcome.FAILURE, error, self._latency(item))
 
     async def _fail(self, item: OutboxItem, entry: LedgerEntry, message: Message, error: DeliveryError) -> None:
-        now = self._clock.now()
-        attempt = failed_attempt(error, now, local_codes=self._rules.local_codes)
-        await self._publisher.publish(item, entry, message, attempt, Outcome.FAILURE, message.seen_at or now, None)
+        attempt = self._failed_attempt(error, message.attempts)
+        seen_at = message.seen_at or attempt.at
+        await self._publisher.publish(item, entry, message, attempt, Outcome.FAILURE, seen_at, None)
         self._observer.attempt_finished(message, attempt, Outcome.FAILURE, error, self._latency(item))
+
+    def _failed_attempt(self, error: DeliveryError, earlier: int) -> Attempt:
+        """The result entry; ``earlier`` attempts were made before."""
+        rules = self._rules
+        number = earlier + 1 if rules.extended else None
+        return failed_attempt(error, self._clock.now(), local_codes=rules.local_codes, number=number)
 
     def _latency(self, item: OutboxItem) -> float:
         return self._clock.monotonic() - item.consumed_at

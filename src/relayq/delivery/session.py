@@ -151,6 +151,9 @@ class Session(asyncio.Protocol):
         self._unclaimed: Event | None = None
         self.secured: Secured | None = None
         self.is_exclusive = False
+        self._sent = 0
+        self._sent_content = 0
+        self._content_octets = 0
 
     @property
     def client(self) -> SmtpClient:
@@ -226,8 +229,12 @@ class Session(asyncio.Protocol):
             return
         state = client.state
         if out:
-            if state is _MESSAGE and self._is_too_late_for_content():
-                return
+            if state is _MESSAGE:
+                if self._is_too_late_for_content():
+                    return
+                self._sent_content += self._content_octets
+                self._content_octets = 0
+            self._sent += len(out)
             assert self._transport is not None
             self._transport.write(out)
         # Octets that complete nothing buy the peer no time, or one octet per minute would hold a message for ever.
@@ -428,6 +435,7 @@ class Session(asyncio.Protocol):
         is_ready = self.is_ready
         if is_ready:
             self.client.begin(transaction)
+            self._content_octets = len(transaction.content or b"")
         self._attempt_deadline = attempt_deadline
         waiter = self._wait()
         if is_ready:
@@ -503,8 +511,24 @@ class Session(asyncio.Protocol):
     def _scope_of(self, state: DeliveryState) -> Scope:
         return Scope.HOST if state in _HOST_STATES or state in _UNTRANSFERRED else Scope.SESSION
 
+    def details(self, *, is_accepted: bool = False) -> tuple[tuple[str, object], ...]:
+        """Members of an extended result, in order (spec results.md 10)."""
+        members: list[tuple[str, object]] = []
+        client = self._client
+        if client is not None and client.remote_mta is not None:
+            members.append(("mta", client.remote_mta))
+        if client is not None and is_accepted:
+            members.append(("dsn", client.capabilities.dsn))
+        if client is not None and client.authentication is not None:
+            members.append(("authentication", client.authentication))
+        if self.secured is not None:
+            members += self.secured.details
+        members.append(("sent", {"connection": self._sent, "data": self._sent_content}))
+        return tuple(members)
+
     def _blame(self, error: DeliveryError) -> DeliveryError:
         """Add what is known about the connection (spec results.md 5.1)."""
+        error.details = self.details()
         error.egress_ip = self.egress_ip or None
         error.remote_ip = self.remote_ip or None
         error.ordinal = max(self.messages, 1)

@@ -38,6 +38,8 @@ class DeliveryError(Exception):
         egress_ip: Local address if a connection had been established.
         remote_ip: Remote address if a connection had been established.
         ordinal: Messages the connection has been used for, if one had been established.
+        details: Members of an extended result about the connection, in order (spec results.md 10).
+        was_tried: False for the copy of another message's failure (spec delivery.md 8.4).
         attempted: Local address (``None``: the host's choice) and remote address of a connection that failed.
         reason: For the application log only: never published (spec results.md 2).
         retry_after: Seconds until the next attempt where the kind of failure fixes it, else ``None``.
@@ -72,6 +74,8 @@ class DeliveryError(Exception):
         self.remote_ip: str | None = None
         self.ordinal: int | None = None
         self.attempted: tuple[str | None, str] | None = None
+        self.details: tuple[tuple[str, object], ...] = ()
+        self.was_tried = True
 
     def __str__(self) -> str:
         """State, result and reason, for logs."""
