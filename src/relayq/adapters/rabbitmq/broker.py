@@ -148,7 +148,7 @@ class RabbitMqBroker:
         """Publish without a consumed item; returns once all are confirmed.
 
         Raises:
-            BrokerUnavailableError: Only when constructed with a time limit.
+            BrokerUnavailableError: Closed before the broker confirmed; not there within the time limit.
         """
         if publications:
             self._turn += 1

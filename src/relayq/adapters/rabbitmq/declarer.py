@@ -48,7 +48,7 @@ class Declarer:
         """
         async with self._lock:
             await self._prepare_exchange()
-            pending = list(self.topology.configured())
+            pending = list(self.topology.configured()) if self._options.prepare else []
             toggled: set[str] = set()
             while pending:
                 pending = await self._declare_run(pending, toggled)

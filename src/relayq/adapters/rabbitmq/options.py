@@ -77,7 +77,9 @@ class RabbitMqOptions:
         endpoints: In the order to be tried, at least one.
         connection_name: Shown by the broker; the purpose of the connection is added.
         outbox: Queue that delayed copies return to; empty = no outbox, no delay queues.
-        queues: Further configured queues, declared at every connect.
+        queues: Further configured queues.
+        prepare: Declare (or check) outbox, delay queues and ``queues`` at every connect. One-shot commands need only
+            the queues they use, each declared on first use.
         delay_intervals: Seconds, added to the fixed ladder of delay queues.
         declare: Declare queues, exchange and bindings; otherwise they are only checked.
         durable: Declared objects survive a restart of the broker.
@@ -99,6 +101,7 @@ class RabbitMqOptions:
     connection_name: str = "relayq"
     outbox: str = "outbox"
     queues: tuple[str, ...] = ()
+    prepare: bool = True
     delay_intervals: tuple[int, ...] = (1800, 3600, 7200)
     declare: bool = True
     durable: bool = True

@@ -24,7 +24,7 @@ from relayq.adapters.rabbitmq.link import Link, Log, RareLog
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
 from relayq.adapters.rabbitmq.pending import MessageEncoder, PendingPublish
 from relayq.adapters.rabbitmq.properties import decode_properties
-from relayq.ports import BrokerError, Clock, Publication, QueueRole
+from relayq.ports import BrokerError, BrokerUnavailableError, Clock, Publication, QueueRole
 
 # Queue names come from messages, so what is remembered of them is bounded.
 REMEMBERED_QUEUES = 10_000
@@ -113,12 +113,17 @@ class Publisher:
         self._encoder.version = declarer.version
         self._next_tag = self._lowest_tag = 1
         self._publish_frames.clear()
-        for queue in declarer.topology.configured():
-            self._remember(queue.name)
+        if self._options.prepare:
+            for queue in declarer.topology.configured():
+                self._remember(queue.name)
         self.update_flow()
 
     async def close(self) -> None:
-        """Close the connection in order; what is unconfirmed stays unanswered, its waiters are cancelled."""
+        """Close the connection in order.
+
+        Whoever waits for what is unconfirmed learns that nobody knows: settlements are cancelled, their messages come
+        back; publications fail.
+        """
         if self._check_timer is not None:
             self._check_timer.cancel()
         for task in tuple(self._tasks):
@@ -127,7 +132,10 @@ class Publisher:
             await asyncio.wait(tuple(self._tasks))
         await self.link.close()
         for pending in self._take_all():
-            pending.settlement.future.cancel()
+            if pending.settlement.finish is None:
+                pending.fail(BrokerUnavailableError("closed before the broker confirmed"))
+            else:
+                pending.settlement.future.cancel()
 
     def fail_all(self, error: BrokerError) -> None:
         """The broker stayed away for longer than a one-shot command waits."""

@@ -542,9 +542,35 @@ async def test_close_releases_who_waits(rig: Rig) -> None:
     tasks = [publish(broker, result(b"%d" % number)) for number in range(2)]
     first, _ = await published(session, 2)
     session.send(first.channel, commands.Basic.Nack(first.tag))
+    items, session = await rig.consume(broker)
+    session.deliver(b"mail")
+    settled = broker.settle(await items.next(), [result(b"outcome")])
     await soon(broker.close())
-    await soon(asyncio.wait(tasks))
-    assert all(task.cancelled() for task in tasks)
+    for task in tasks:
+        with pytest.raises(BrokerUnavailableError, match="closed"):
+            await soon(task)
+    with pytest.raises(asyncio.CancelledError):
+        await settled
+    assert not session.of(commands.Basic.Ack)
+
+
+async def test_close_forgets_what_waits_for_a_declaration(rig: Rig) -> None:
+    rig.server.script.unanswered.add("customer")
+    broker, session = await rig.open()
+    task = publish(broker, result(b"x", "customer"))
+    await session.until(lambda: session.declared()[-1].queue == "customer")
+    await soon(broker.close())
+    with pytest.raises(BrokerUnavailableError):
+        await soon(task)
+
+
+async def test_a_one_shot_command_declares_only_what_it_uses(rig: Rig) -> None:
+    broker, session = await rig.open(prepare=False, queues=("results",), queue_type="quorum")
+    assert session.declared() == []
+    await soon(broker.publish([to_outbox(b"mail")]))
+    (outbox,) = session.declared()
+    assert outbox.queue == "outbox"
+    assert outbox.arguments["x-delivery-limit"] == 1000
 
 
 # Flow
