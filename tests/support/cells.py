@@ -35,6 +35,8 @@ _R = ResultType
 SUCCESS, FAILURE, RETRY = "success", "failure", "retry"
 UNREACHABLE = "nobody listens"
 SILENT = "nobody answers"
+SMARTHOST_PORT = 0
+"""In a message's ``smarthost``: the port where the servers of the test listen."""
 
 HELO_ONLY = [*greeting(), Expect(rb"EHLO [^\r\n]+\r\n"), Send(b"502 5.5.1 unknown command\r\n")]
 HELO = [*HELO_ONLY, Expect(rb"HELO [^\r\n]+\r\n")]
@@ -88,14 +90,14 @@ def _local(state: DeliveryState, result: ResultType, when: str, outcome: str, **
     return Cell(state=state, result=result, when=when, outcome=outcome, connected=False, **more)
 
 
-def _silence(state: DeliveryState, when: str, script: Sequence[Step], setting: str) -> Cell:
+def silence(state: DeliveryState, when: str, script: Sequence[Step], setting: str) -> Cell:
     options = (f"smtp-out-timeout-{setting}=0.15",)
     return Cell(
         state=state, result=_R.TIMEOUT, when=when, outcome=RETRY, peer=[*script, Stall()], options=options
     )  # fmt: skip
 
 
-def _losses(state: DeliveryState, script: Sequence[Step]) -> list[Cell]:
+def losses(state: DeliveryState, script: Sequence[Step]) -> list[Cell]:
     return [
         Cell(state=state, result=_R.LOST, when="the server closes the connection", outcome=RETRY,
              peer=[*script, Close()]),
@@ -105,7 +107,7 @@ def _losses(state: DeliveryState, script: Sequence[Step]) -> list[Cell]:
     ]  # fmt: skip
 
 
-def _nonsense(state: DeliveryState, script: Sequence[Step], wrong: str) -> list[Cell]:
+def nonsense(state: DeliveryState, script: Sequence[Step], wrong: str) -> list[Cell]:
     """``wrong`` is a reply of a class without meaning here."""
     code, text = int(wrong[:3]), wrong[4:]
     status = "4.5.0" if code == 354 else "2.0.0"
@@ -119,7 +121,7 @@ def _nonsense(state: DeliveryState, script: Sequence[Step], wrong: str) -> list[
     ]  # fmt: skip
 
 
-def _refusals(state: DeliveryState, script: Sequence[Step], final: str = FAILURE) -> list[Cell]:
+def refusals(state: DeliveryState, script: Sequence[Step], final: str = FAILURE) -> list[Cell]:
     """A 4xx, a 5xx, one without an enhanced status, one over several lines."""
     return [
         Cell(state=state, result=_R.ERROR, when="4xx", outcome=RETRY, peer=[*script, Send(b"451 4.3.2 Not now\r\n")],
@@ -192,44 +194,44 @@ BEFORE_CONNECTING = (
 )  # fmt: skip
 
 OPENING = (
-    _silence(_S.INTRO, "no greeting", [], "intro"),
-    _silence(_S.INTRO, "the greeting never ends", [Send(b"220-welcome\r\n220-and\r\n")], "intro"),
-    *_losses(_S.INTRO, []),
-    *_nonsense(_S.INTRO, [], "354 Go ahead"),
-    *_refusals(_S.INTRO, []),
+    silence(_S.INTRO, "no greeting", [], "intro"),
+    silence(_S.INTRO, "the greeting never ends", [Send(b"220-welcome\r\n220-and\r\n")], "intro"),
+    *losses(_S.INTRO, []),
+    *nonsense(_S.INTRO, [], "354 Go ahead"),
+    *refusals(_S.INTRO, []),
     Cell(
         state=_S.INTRO, result=_R.ERROR, when="5xx with intro-5xx: retry", outcome=RETRY,
         peer=[Send(b"554 5.7.1 Never\r\n")], options=("intro-5xx=retry",),
         code=554, status="5.7.1", description="Never",
     ),
-    _silence(_S.EHLO, "no answer to EHLO", EHLO, "ehlo"),
-    _silence(_S.EHLO, "the answer to EHLO never ends", [*EHLO, Send(b"250-mx.test\r\n250-SIZE\r\n")], "ehlo"),
-    *_losses(_S.EHLO, EHLO),
-    *_nonsense(_S.EHLO, EHLO, "354 Go ahead"),
-    *[cell for cell in _refusals(_S.EHLO, EHLO) if cell.outcome == RETRY],
+    silence(_S.EHLO, "no answer to EHLO", EHLO, "ehlo"),
+    silence(_S.EHLO, "the answer to EHLO never ends", [*EHLO, Send(b"250-mx.test\r\n250-SIZE\r\n")], "ehlo"),
+    *losses(_S.EHLO, EHLO),
+    *nonsense(_S.EHLO, EHLO, "354 Go ahead"),
+    *[cell for cell in refusals(_S.EHLO, EHLO) if cell.outcome == RETRY],
     Cell(
         state=_S.EHLO, result=_R.ERROR, when="521: the host takes no mail", outcome=FAILURE,
         peer=[*EHLO, Send(b"521 5.3.2 No mail here\r\n")], code=521, status="5.3.2", description="No mail here",
     ),
-    _silence(_S.HELO, "no answer to HELO", HELO, "ehlo"),
-    *_losses(_S.HELO, HELO),
-    *_nonsense(_S.HELO, HELO, "354 Go ahead"),
-    *_refusals(_S.HELO, HELO),
+    silence(_S.HELO, "no answer to HELO", HELO, "ehlo"),
+    *losses(_S.HELO, HELO),
+    *nonsense(_S.HELO, HELO, "354 Go ahead"),
+    *refusals(_S.HELO, HELO),
 )  # fmt: skip
 
 TRANSACTION = (
-    _silence(_S.MAILFROM, "no answer to MAIL FROM", MAIL, "mailfrom"),
-    *_losses(_S.MAILFROM, MAIL),
-    *_nonsense(_S.MAILFROM, MAIL, "354 Go ahead"),
-    *_refusals(_S.MAILFROM, MAIL),
+    silence(_S.MAILFROM, "no answer to MAIL FROM", MAIL, "mailfrom"),
+    *losses(_S.MAILFROM, MAIL),
+    *nonsense(_S.MAILFROM, MAIL, "354 Go ahead"),
+    *refusals(_S.MAILFROM, MAIL),
     Cell(
         state=_S.MAILFROM, result=_R.ERROR, when="the sender needs SMTPUTF8, which is not offered", outcome=FAILURE,
         peer=opening(), message={"envelope": "bücher@shop.test"},
     ),
-    _silence(_S.RCPTTO, "no answer to RCPT TO", RCPT, "rcptto"),
-    *_losses(_S.RCPTTO, RCPT),
-    *_nonsense(_S.RCPTTO, RCPT, "354 Go ahead"),
-    *_refusals(_S.RCPTTO, RCPT),
+    silence(_S.RCPTTO, "no answer to RCPT TO", RCPT, "rcptto"),
+    *losses(_S.RCPTTO, RCPT),
+    *nonsense(_S.RCPTTO, RCPT, "354 Go ahead"),
+    *refusals(_S.RCPTTO, RCPT),
     Cell(
         state=_S.RCPTTO, result=_R.ERROR, when="552 too many recipients", outcome=RETRY,
         peer=[*RCPT, Send(b"552 5.5.3 Too many recipients\r\n")],
@@ -239,14 +241,14 @@ TRANSACTION = (
         state=_S.RCPTTO, result=_R.ERROR, when="the recipient needs SMTPUTF8, which is not offered", outcome=FAILURE,
         peer=opening(), message={"recipient": "jürgen@example.test"},
     ),
-    _silence(_S.DATA, "no answer to DATA", DATA, "data"),
-    *_losses(_S.DATA, DATA),
-    *_nonsense(_S.DATA, DATA, "250 Fine"),
-    *_refusals(_S.DATA, DATA),
-    _silence(_S.MESSAGE, "no answer to the final dot", CONTENT, "message"),
-    *_losses(_S.MESSAGE, CONTENT),
-    *_nonsense(_S.MESSAGE, CONTENT, "354 Go ahead"),
-    *_refusals(_S.MESSAGE, CONTENT),
+    silence(_S.DATA, "no answer to DATA", DATA, "data"),
+    *losses(_S.DATA, DATA),
+    *nonsense(_S.DATA, DATA, "250 Fine"),
+    *refusals(_S.DATA, DATA),
+    silence(_S.MESSAGE, "no answer to the final dot", CONTENT, "message"),
+    *losses(_S.MESSAGE, CONTENT),
+    *nonsense(_S.MESSAGE, CONTENT, "354 Go ahead"),
+    *refusals(_S.MESSAGE, CONTENT),
     Cell(
         state=_S.MESSAGE, result=_R.ACCEPTED, when="250", outcome=SUCCESS,
         peer=[*opening(), *transaction()], code=250, status="2.0.0", description="queued",
@@ -264,8 +266,6 @@ TRANSACTION = (
 
 CELLS: tuple[Cell, ...] = (*AMQP, *BEFORE_CONNECTING, *OPENING, *TRANSACTION)
 
-_TLS = "TLS is not offered by the sessions yet"
-_AUTH = "sessions do not log in yet"
 _STORE = "no message store is attached yet"
 
 NOT_REACHABLE: dict[tuple[DeliveryState, ResultType], str] = {
@@ -274,13 +274,5 @@ NOT_REACHABLE: dict[tuple[DeliveryState, ResultType], str] = {
     (_S.STORAGE, _R.LOST): _STORE,
     (_S.STORAGE, _R.INVALID): _STORE,
     (_S.RESPONSIVE, _R.TIMEOUT): "nothing is downloaded while composing yet",
-    **{(_S.STARTTLS, result): _TLS for result in (_R.TIMEOUT, _R.LOST, _R.INVALID, _R.ERROR)},
-    **{
-        (state, result): _AUTH
-        for state in (
-            _S.AUTHPLAIN, _S.AUTHLOGIN, _S.AUTHUSERNAME, _S.AUTHPASSWORD, _S.AUTHCRAM, _S.AUTHRESPONSE
-        )
-        for result in (_R.TIMEOUT, _R.LOST, _R.INVALID, _R.ERROR)
-    },
 }  # fmt: skip
 """Cells that exist but that nothing can bring about yet, each with the reason."""

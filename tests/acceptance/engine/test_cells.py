@@ -10,7 +10,9 @@ import pytest
 
 from relayq.model import ResultType
 from relayq.policy.retry import VERDICTS
-from tests.support.cells import CELLS, FAILURE, NOT_REACHABLE, RETRY, SILENT, SUCCESS, Cell
+from tests.support.cells import CELLS as PLAIN_CELLS
+from tests.support.cells import FAILURE, NOT_REACHABLE, RETRY, SILENT, SMARTHOST_PORT, SUCCESS, Cell
+from tests.support.cells_security import SECURITY_CELLS
 from tests.support.engine import MIME, OUTBOX, Engine, Outcome, mail, parse_at
 
 ORDER = ("state", "result", "time", "from", "to", "messages", "code", "status", "description")
@@ -20,6 +22,7 @@ COPIES = {
     RETRY: {OUTBOX: 1, "retry": 1},
 }
 RETRY_INTERVAL = 600
+CELLS = (*PLAIN_CELLS, *SECURITY_CELLS)
 
 
 def test_every_cell_of_the_policy_is_provoked_or_known_to_be_out_of_reach() -> None:
@@ -51,6 +54,8 @@ async def test_cell(cell: Cell) -> None:
             await engine.serve(cell.peer)
         before = datetime.now(UTC).replace(microsecond=0)
         given = mail("m1", **cell.message)
+        if given.get("smarthost", {}).get("port") == SMARTHOST_PORT:
+            given["smarthost"] = given["smarthost"] | {"port": engine.port}
         await engine.send(cell.body if cell.body is not None else given)
         outcome = await engine.outcome(None if cell.body is not None else "m1")
         after = datetime.now(UTC)
