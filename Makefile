@@ -7,7 +7,7 @@ export VENV
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test test-unit test-all lint format check bench docs docs-serve lock changelog clean \
-	lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings
+	lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,7 +30,7 @@ test-unit: setup ## the tests that need no server
 test-all: setup servers ## every test, async ones on uvloop and on plain asyncio
 	RELAYQ_TEST_LOOP=both $(BIN)/pytest $(PYTEST_ARGS)
 
-lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings ## all static checks
+lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix ## all static checks
 
 lint-format: setup
 	$(BIN)/ruff format --check .
@@ -49,6 +49,9 @@ lint-deptry: setup
 
 lint-settings: setup
 	$(BIN)/python scripts/generate_settings_reference.py --check
+
+lint-matrix: setup
+	$(BIN)/python scripts/generate_matrix.py --check
 
 format: setup ## format the code and sort imports
 	$(BIN)/ruff format .
