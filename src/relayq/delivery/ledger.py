@@ -2,7 +2,8 @@
 
 A connection to the broker may break between the final reply and the acknowledgement; the message then comes back,
 flagged *redelivered*. When its outcome is known here it is not sent again: its publications are completed, then it is
-acknowledged. A message that is not flagged is always a mail of its own, even with an identical body.
+acknowledged. A message that is not flagged is always a mail of its own, even with an identical body; so several entries
+may have one key (*twins*), and each of them stands for one redelivery.
 """
 
 from __future__ import annotations
@@ -27,19 +28,24 @@ class LedgerEntry:
         key: Digest of body and message-id.
         epoch: Consumer connections lost before the message was handed out.
         is_settled: Everything that follows from the outcome is confirmed.
-        is_consumed: A redelivery was matched with it.
-        waiting: Redeliveries that came before the outcome was published.
+        is_spent: A redelivery was acknowledged in its place; that one has an entry of its own.
+        is_listed: A redelivery can be matched with it.
+        older: Twin listed before this one.
+        newer: Twin listed after this one.
+        waiting: Redelivery that came before the outcome was published.
     """
 
-    __slots__ = ("epoch", "is_consumed", "is_settled", "key", "twin", "waiting")
+    __slots__ = ("epoch", "is_listed", "is_settled", "is_spent", "key", "newer", "older", "waiting")
 
-    def __init__(self, key: bytes, epoch: int, twin: LedgerEntry | None) -> None:
+    def __init__(self, key: bytes, epoch: int) -> None:
         self.key = key
         self.epoch = epoch
-        self.twin = twin
         self.is_settled = False
-        self.is_consumed = False
-        self.waiting: list[OutboxItem] = []
+        self.is_spent = False
+        self.is_listed = False
+        self.older: LedgerEntry | None = None
+        self.newer: LedgerEntry | None = None
+        self.waiting: OutboxItem | None = None
 
 
 class OutcomeLedger:
@@ -48,9 +54,10 @@ class OutcomeLedger:
     def __init__(self, now: Callable[[], float], acknowledge: Callable[[OutboxItem], None]) -> None:
         self._now = now
         self._acknowledge = acknowledge
-        self._entries: dict[bytes, LedgerEntry] = {}
+        self._newest: dict[bytes, LedgerEntry] = {}
         self._settled: deque[tuple[float, LedgerEntry]] = deque()
         self._lost: deque[tuple[float, LedgerEntry]] = deque()
+        self._awaited: set[LedgerEntry] = set()
         self._epoch = 0
         self.hits = 0
 
@@ -60,45 +67,45 @@ class OutcomeLedger:
 
     def matches(self, item: OutboxItem) -> bool:
         """Whether a redelivered item needs no delivery: it is acknowledged now, or once its outcome is published."""
-        entry = self._entries.get(self._key(item))
-        while entry is not None and entry.is_consumed:
-            entry = entry.twin
+        now = self._now()
+        self._drop(now)
+        entry = self._newest.get(_key_of(item))
         if entry is None:
             return False
         self.hits += 1
-        entry.is_consumed = True
+        self._unlist(entry)
         if entry.is_settled:
-            self._forget(entry)
+            entry.is_spent = True
             self._acknowledge(item)
+            # This acknowledgement may get lost like the one before: it is remembered in the same way, but not listed
+            # while the channel is open, or a twin would be taken for this message.
+            self._settled.append((now + SETTLED_SECONDS, _acknowledged(entry.key, self._epoch)))
+            self._drop(now)
         else:
-            entry.waiting.append(item)
+            entry.waiting = item
+            self._awaited.add(entry)
         return True
 
     def begin(self, item: OutboxItem) -> LedgerEntry:
         """Remember a message whose handling starts."""
-        key = self._key(item)
-        entry = LedgerEntry(key, self._epoch, self._entries.get(key))
-        self._entries[key] = entry
+        entry = LedgerEntry(_key_of(item), self._epoch)
+        self._list(entry)
         return entry
 
     def settle(self, entry: LedgerEntry) -> None:
         """Everything that follows from the outcome is confirmed, and the message acknowledged if it still could be."""
         entry.is_settled = True
-        if entry.waiting:
-            for item in entry.waiting:
-                self._acknowledge(item)
-            entry.waiting = []
-            self._forget(entry)
-            return
         now = self._now()
+        if entry.waiting is not None:
+            self._awaited.discard(entry)
+            self._acknowledge(entry.waiting)
+            entry.waiting = None
+            entry.epoch = self._epoch
         if entry.epoch == self._epoch:
             self._settled.append((now + SETTLED_SECONDS, entry))
         else:
             self._lost.append((now + LOST_SECONDS, entry))
-        while self._settled and (self._settled[0][0] <= now or len(self) > MAX_ENTRIES):
-            self._forget(self._settled.popleft()[1])
-        while self._lost and (self._lost[0][0] <= now or len(self) > MAX_ENTRIES):
-            self._forget(self._lost.popleft()[1])
+        self._drop(now)
 
     def abandon(self, entry: LedgerEntry) -> list[OutboxItem]:
         """The message was not started after all: its redelivery is a delivery like any other.
@@ -106,38 +113,68 @@ class OutcomeLedger:
         Returns:
             Redeliveries that wait for its outcome: there will be none, they have to be looked at again.
         """
-        self._forget(entry)
-        waiting, entry.waiting = entry.waiting, []
-        return waiting
+        self._unlist(entry)
+        self._awaited.discard(entry)
+        waiting, entry.waiting = entry.waiting, None
+        return [] if waiting is None else [waiting]
 
     def channel_lost(self) -> None:
         """Acknowledgements of the last minute may not have arrived: remember their messages for longer."""
         self._epoch += 1
         now = self._now()
-        while self._settled:
-            expires_at, entry = self._settled.popleft()
-            if expires_at > now:
+        self._drop(now)
+        for _, entry in self._settled:
+            if not entry.is_spent:
+                self._list(entry)
                 self._lost.append((now + LOST_SECONDS, entry))
-            else:
-                self._forget(entry)
+        self._settled.clear()
+        for entry in [entry for entry in self._awaited if entry.waiting is not None and not entry.waiting.is_held]:
+            self._awaited.discard(entry)
+            entry.waiting = None
+            self._list(entry)
 
-    def _forget(self, entry: LedgerEntry) -> None:
-        entry.is_consumed = True
-        first = self._entries.get(entry.key)
-        if first is entry:
-            if entry.twin is None:
-                del self._entries[entry.key]
-            else:
-                self._entries[entry.key] = entry.twin
+    def _drop(self, now: float) -> None:
+        """Forget what has expired, and the oldest of what is too many: connections were lost before it was settled."""
+        lost, settled = self._lost, self._settled
+        while lost and (lost[0][0] <= now or len(self) > MAX_ENTRIES):
+            self._unlist(lost.popleft()[1])
+        while settled and (settled[0][0] <= now or len(self) > MAX_ENTRIES):
+            self._unlist(settled.popleft()[1])
+
+    def _list(self, entry: LedgerEntry) -> None:
+        if entry.is_listed:
             return
-        while first is not None and first.twin is not entry:
-            first = first.twin
-        if first is not None:
-            first.twin = entry.twin
+        entry.is_listed = True
+        entry.older = self._newest.get(entry.key)
+        if entry.older is not None:
+            entry.older.newer = entry
+        self._newest[entry.key] = entry
 
-    @staticmethod
-    def _key(item: OutboxItem) -> bytes:
-        digest = hashlib.sha256(item.body)
-        if item.properties.message_id:
-            digest.update(b"\0" + item.properties.message_id.encode())
-        return digest.digest()
+    def _unlist(self, entry: LedgerEntry) -> None:
+        if not entry.is_listed:
+            return
+        entry.is_listed = False
+        older, newer = entry.older, entry.newer
+        entry.older = entry.newer = None
+        if older is not None:
+            older.newer = newer
+        if newer is not None:
+            newer.older = older
+        elif older is not None:
+            self._newest[entry.key] = older
+        else:
+            del self._newest[entry.key]
+
+
+def _acknowledged(key: bytes, epoch: int) -> LedgerEntry:
+    """Entry of a redelivery that was acknowledged for an outcome published before."""
+    entry = LedgerEntry(key, epoch)
+    entry.is_settled = True
+    return entry
+
+
+def _key_of(item: OutboxItem) -> bytes:
+    digest = hashlib.sha256(item.body)
+    if item.properties.message_id:
+        digest.update(b"\0" + item.properties.message_id.encode())
+    return digest.digest()

@@ -1,0 +1,354 @@
+"""Redeliveries and what becomes of them, row by row of the tables in spec amqp.md 13."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from relayq.delivery import ledger as module
+from relayq.delivery.ledger import LOST_SECONDS, SETTLED_SECONDS, LedgerEntry, OutcomeLedger
+from relayq.ports import Properties
+
+
+@dataclasses.dataclass(eq=False)
+class Item:
+    """One hand-out of a message by the broker."""
+
+    body: bytes = b"{}"
+    message_id: str | None = None
+    redelivered: bool = False
+    consumed_at: float = 0.0
+    is_held: bool = True
+
+    @property
+    def properties(self) -> Properties:
+        return Properties(message_id=self.message_id)
+
+
+class Desk:
+    """A ledger with a clock that is turned by hand, and a list of what was acknowledged."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.acknowledged: list[object] = []
+        self.ledger = OutcomeLedger(lambda: self.now, self.acknowledged.append)
+
+    def settled(self, item: Item) -> LedgerEntry:
+        """A message that was delivered, published and acknowledged."""
+        entry = self.ledger.begin(item)
+        self.ledger.settle(entry)
+        return entry
+
+    def lose(self, *items: Item) -> None:
+        """The connection breaks: the broker takes everything back."""
+        for item in items:
+            item.is_held = False
+        self.ledger.channel_lost()
+
+    def matches(self, item: Item) -> bool:
+        item.redelivered = True
+        return self.ledger.matches(item)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_a_redelivery_nobody_knows_is_a_mail(desk: Desk) -> None:
+    assert not desk.matches(Item())
+    assert desk.ledger.hits == 0
+
+
+def test_a_message_that_is_not_flagged_is_always_a_mail_of_its_own(desk: Desk) -> None:
+    desk.settled(Item())
+
+    second = desk.ledger.begin(Item())  # identical, and nobody asks the ledger about it
+
+    desk.ledger.settle(second)
+    assert len(desk.ledger) == 2
+    assert desk.acknowledged == []
+
+
+def test_a_flagged_message_with_a_known_outcome_is_acknowledged_and_uses_it_up(desk: Desk) -> None:
+    desk.settled(Item(b"a"))
+    desk.lose()
+    again, third = Item(b"a"), Item(b"a")
+
+    assert desk.matches(again)
+    assert desk.acknowledged == [again]
+    assert not desk.matches(third)
+    assert desk.ledger.hits == 1
+
+
+def test_a_flagged_message_that_is_under_way_waits_for_the_outcome(desk: Desk) -> None:
+    first = Item()
+    entry = desk.ledger.begin(first)
+    desk.lose(first)
+    again, third = Item(), Item()
+
+    assert desk.matches(again)
+    assert desk.acknowledged == []
+    assert not desk.matches(third)
+    desk.ledger.settle(entry)
+    assert desk.acknowledged == [again]
+
+
+def test_body_and_message_id_tell_messages_apart(desk: Desk) -> None:
+    desk.settled(Item(b"a", "1"))
+    desk.lose()
+
+    assert not desk.matches(Item(b"b", "1"))
+    assert not desk.matches(Item(b"a", "2"))
+    assert not desk.matches(Item(b"a", None))
+    assert not desk.matches(Item(b"a", ""))
+    assert desk.matches(Item(b"a", "1"))
+
+
+def test_an_outcome_is_forgotten_once_its_acknowledgement_was_certainly_processed(desk: Desk) -> None:
+    desk.settled(Item(b"old"))
+    desk.now += SETTLED_SECONDS - 0.5
+    desk.settled(Item(b"new"))
+    desk.now += 0.5
+
+    assert not desk.matches(Item(b"old"))
+    assert desk.matches(Item(b"new"))
+
+
+def test_a_lost_channel_keeps_the_last_minute_for_an_hour(desk: Desk) -> None:
+    desk.settled(Item(b"old"))
+    desk.now += 30.0
+    desk.settled(Item(b"new"))
+    desk.now += 30.0
+    desk.lose()
+    desk.now += LOST_SECONDS - 1.0
+
+    assert not desk.matches(Item(b"old"))
+    assert desk.matches(Item(b"new"))
+
+    desk.settled(Item(b"later"))
+    desk.lose()
+    desk.now += LOST_SECONDS
+    assert not desk.matches(Item(b"later"))
+
+
+def test_an_outcome_of_a_message_the_broker_took_back_is_kept_for_an_hour(desk: Desk) -> None:
+    first = Item()
+    entry = desk.ledger.begin(first)
+    desk.lose(first)
+    desk.ledger.settle(entry)
+    desk.now += LOST_SECONDS - 1.0
+    again = Item()
+
+    assert desk.matches(again)
+    assert desk.acknowledged == [again]
+
+
+def test_each_of_two_twins_stands_for_one_redelivery(desk: Desk) -> None:
+    """Two identical messages are two mails: one known outcome must not swallow both redeliveries."""
+    desk.settled(Item())
+    second = Item()
+    running = desk.ledger.begin(second)
+    desk.lose(second)
+    again = [Item(), Item(), Item()]
+
+    assert [desk.matches(item) for item in again] == [True, True, False]
+    desk.ledger.settle(running)
+    assert set(desk.acknowledged) == set(again[:2])
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_a_twin_that_is_forgotten_leaves_the_others_known(desk: Desk, gone: int) -> None:
+    entries = [desk.ledger.begin(Item()) for _ in range(3)]
+
+    assert desk.ledger.abandon(entries[gone]) == []
+
+    assert [desk.matches(Item()) for _ in range(3)] == [True, True, False]
+
+
+def test_the_message_under_way_is_matched_before_its_settled_twin(desk: Desk) -> None:
+    """The one under way is certain to come back, the settled one only perhaps."""
+    desk.settled(Item())
+    second = Item()
+    running = desk.ledger.begin(second)
+    desk.lose(second)
+    again = Item()
+
+    assert desk.matches(again)
+    assert desk.acknowledged == []
+    desk.ledger.settle(running)
+    assert desk.acknowledged == [again]
+
+
+def test_an_acknowledgement_of_a_redelivery_may_get_lost_as_well(desk: Desk) -> None:
+    desk.settled(Item())
+    for _ in range(3):
+        desk.lose()
+        again = Item()
+        assert desk.matches(again)
+        assert desk.acknowledged[-1] is again
+        assert not desk.matches(Item())
+        desk.now += SETTLED_SECONDS - 1.0
+
+
+def test_an_acknowledged_redelivery_is_forgotten_after_a_minute_too(desk: Desk) -> None:
+    desk.settled(Item())
+    desk.lose()
+    assert desk.matches(Item())
+    desk.now += SETTLED_SECONDS
+    desk.lose()
+
+    assert not desk.matches(Item())
+
+
+def test_a_redelivery_while_the_channel_lives_uses_the_outcome_up_as_well(desk: Desk) -> None:
+    """The broker may take back a single message, as it does at its consumer timeout."""
+    desk.settled(Item())
+    again, third = Item(), Item()
+
+    assert desk.matches(again)
+    desk.lose(again)
+    assert [desk.matches(third), desk.matches(Item())] == [True, False]
+    assert desk.acknowledged == [again, third]
+
+
+def test_a_waiting_redelivery_that_is_lost_itself_makes_room_for_the_next(desk: Desk) -> None:
+    first, second, third = Item(), Item(), Item()
+    entry = desk.ledger.begin(first)
+    desk.lose(first)
+    assert desk.matches(second)
+    desk.lose(second)
+
+    assert desk.matches(third)
+    desk.ledger.settle(entry)
+    assert desk.acknowledged == [third]
+
+
+def test_a_waiting_redelivery_on_a_channel_that_lives_keeps_its_place(desk: Desk) -> None:
+    first, second = Item(), Item()
+    entry = desk.ledger.begin(first)
+    desk.lose(first)
+    assert desk.matches(second)
+    desk.lose()  # another channel of the same process
+
+    assert not desk.matches(Item())
+    desk.ledger.settle(entry)
+    assert desk.acknowledged == [second]
+
+
+def test_the_acknowledgement_of_a_redelivery_that_waited_may_get_lost(desk: Desk) -> None:
+    first, second, third = Item(), Item(), Item()
+    entry = desk.ledger.begin(first)
+    desk.lose(first)
+    desk.matches(second)
+    desk.ledger.settle(entry)
+    desk.lose(second)
+
+    assert desk.matches(third)
+    assert desk.acknowledged == [second, third]
+
+
+def test_what_was_not_started_is_no_outcome(desk: Desk) -> None:
+    entry = desk.ledger.begin(Item())
+
+    assert desk.ledger.abandon(entry) == []
+    assert not desk.matches(Item())
+
+
+def test_whoever_waits_for_something_that_is_abandoned_is_handed_back(desk: Desk) -> None:
+    first, again = Item(), Item()
+    entry = desk.ledger.begin(first)
+    desk.lose(first)
+    desk.matches(again)
+
+    assert desk.ledger.abandon(entry) == [again]
+    assert desk.ledger.abandon(entry) == []
+    desk.lose(again)
+    assert not desk.matches(Item())
+    assert desk.acknowledged == []
+
+
+def test_the_oldest_outcome_goes_when_there_are_too_many(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ENTRIES", 3)
+    for name in (b"1", b"2", b"3", b"4"):
+        desk.settled(Item(name))
+
+    assert len(desk.ledger) == 3
+    assert [desk.matches(Item(name)) for name in (b"1", b"2", b"3", b"4")] == [False, True, True, True]
+
+
+def test_what_a_lost_channel_left_is_older_than_what_was_settled_since(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ENTRIES", 3)
+    for name in (b"1", b"2", b"3"):
+        desk.settled(Item(name))
+    desk.lose()
+    for name in (b"4", b"5"):
+        desk.settled(Item(name))
+
+    assert [desk.matches(Item(name)) for name in (b"1", b"2")] == [False, False]
+    assert [desk.matches(Item(name)) for name in (b"3", b"4", b"5")] == [True, True, True]
+    assert len(desk.ledger) <= 3
+
+
+def test_messages_under_way_are_not_counted_among_the_outcomes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ENTRIES", 1)
+    entries = [desk.ledger.begin(Item(b"%d" % number)) for number in range(3)]
+
+    assert len(desk.ledger) == 0
+    for entry in entries:
+        desk.ledger.settle(entry)
+    assert len(desk.ledger) == 1
+    assert desk.matches(Item(b"2"))
+
+
+def test_nothing_is_left_behind(desk: Desk) -> None:
+    """A million mails later the memory in use is that of the last minute."""
+    for number in range(1000):
+        desk.now += 1.0
+        item = Item(b"%d" % (number % 10))
+        entry = desk.ledger.begin(item)
+        if number % 7 == 0:
+            desk.lose(item)
+            desk.matches(Item(item.body))
+        if number % 5 == 0:
+            desk.ledger.abandon(entry)
+        else:
+            desk.ledger.settle(entry)
+    desk.now += LOST_SECONDS
+    last = Item(b"last")
+    desk.settled(last)
+    desk.now += SETTLED_SECONDS
+    desk.lose()
+
+    assert len(desk.ledger) == 0
+    assert desk.ledger._newest == {}
+    assert desk.ledger._awaited == set()
+
+
+def test_thousands_of_twins_cost_no_more_than_others(desk: Desk) -> None:
+    """A producer that sends one body over and over must not make every message walk all of them."""
+    steps = 0
+
+    class Counting(LedgerEntry):
+        __slots__ = ()
+
+        def __getattribute__(self, name: str) -> object:
+            nonlocal steps
+            steps += 1
+            return super().__getattribute__(name)
+
+    entries = []
+    for _ in range(2000):
+        entry = desk.ledger.begin(Item())
+        entry.__class__ = Counting
+        entries.append(entry)
+    for entry in entries:
+        desk.ledger.settle(entry)
+    desk.now += SETTLED_SECONDS
+    desk.matches(Item())
+
+    assert len(desk.ledger) == 0
+    assert steps < 2000 * 50
