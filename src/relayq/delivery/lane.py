@@ -211,9 +211,9 @@ class Lane:
         waiters = self._fresh_waiters if fresh else self._waiters
         session: Session | None = None
         is_turn = not waiters
-        if is_turn and not fresh:
-            session = self._take_idle()
         while session is None:
+            if is_turn and not fresh and (session := self._take_idle()) is not None:
+                break
             if is_turn and self._reserve():
                 session = await self._open_reserved(ticket, deadline, demand)
             else:
