@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from functools import partial
 
 from relayq.adapters.rabbitmq.consumer import RabbitMqItem
 from relayq.adapters.rabbitmq.consumption import Consumer, ConsumerConnection, RabbitMqConsumption
@@ -137,7 +136,7 @@ class RabbitMqBroker:
             return _NOTHING
         # All publications of one message take the same way, so they stay in order (spec amqp.md 2).
         publisher = self._publishers[item.tag % len(self._publishers)]
-        return self._submit(publisher, publications, partial(item.channel.finish, item))
+        return self._submit(publisher, publications, item)
 
     def requeue(self, item: OutboxItem) -> None:
         """Give an item back."""
@@ -155,15 +154,15 @@ class RabbitMqBroker:
             await self._submit(self._publishers[self._turn % len(self._publishers)], publications, None)
 
     def _submit(
-        self, publisher: Publisher, publications: Sequence[Publication], finish: Callable[[], None] | None
+        self, publisher: Publisher, publications: Sequence[Publication], item: RabbitMqItem | None
     ) -> asyncio.Future[None]:
         outbox = self._options.outbox
         for publication in publications:
             if publication.due_at is not None and publication.queue != outbox:
                 raise ValueError(f"only messages for {outbox!r} can be delayed, not for {publication.queue!r}")
-        settlement = Settlement(self._loop.create_future(), len(publications), finish)
+        settlement = Settlement(self._loop.create_future(), len(publications), item)
         for publication in publications:
-            publisher.submit(PendingPublish(publication, settlement))
+            publisher.submit(PendingPublish(publication, settlement, publication.body))
         return settlement.future
 
     async def close(self) -> None:

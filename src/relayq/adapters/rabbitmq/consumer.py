@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from pamqp import base, commands
 
 from relayq.adapters.rabbitmq.channel import Channel
@@ -17,19 +18,16 @@ from relayq.adapters.rabbitmq.frames import Delivery, encode_ack, encode_consume
 from relayq.ports import OutboxItem, Properties
 
 
-class RabbitMqItem:
+class RabbitMqItem(msgspec.Struct, eq=False):
     """A consumed message. ``is_held`` turns false when the broker took it back."""
 
-    __slots__ = ("body", "channel", "consumed_at", "is_held", "properties", "redelivered", "tag")
-
-    def __init__(self, channel: ConsumerChannel, delivery: Delivery, consumed_at: float) -> None:
-        self.body: bytes = delivery.body
-        self.properties: Properties = delivery.properties
-        self.redelivered: bool = delivery.redelivered
-        self.consumed_at: float = consumed_at
-        self.is_held: bool = True
-        self.tag: int = delivery.tag
-        self.channel = channel
+    body: bytes
+    properties: Properties
+    redelivered: bool
+    consumed_at: float
+    tag: int
+    channel: ConsumerChannel
+    is_held: bool = True
 
     def __repr__(self) -> str:
         return f"<RabbitMqItem {self.tag}, {len(self.body)} bytes{'' if self.is_held else ', not held'}>"
@@ -114,9 +112,10 @@ class ConsumerChannel(Channel):
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Hand a message out."""
-        item = RabbitMqItem(self, delivery, self._monotonic())
-        self._items[delivery.tag] = item
-        self._highest_tag = delivery.tag
+        tag = delivery.tag
+        item = RabbitMqItem(delivery.body, delivery.properties, delivery.redelivered, self._monotonic(), tag, self)
+        self._items[tag] = item
+        self._highest_tag = tag
         self._deliver(item)
 
     def finish(self, item: RabbitMqItem) -> None:

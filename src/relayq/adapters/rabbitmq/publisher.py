@@ -132,7 +132,7 @@ class Publisher:
             await asyncio.wait(tuple(self._tasks))
         await self.link.close()
         for pending in self._take_all():
-            if pending.settlement.finish is None:
+            if pending.settlement.item is None:
                 pending.fail(BrokerUnavailableError("closed before the broker confirmed"))
             else:
                 pending.settlement.future.cancel()
