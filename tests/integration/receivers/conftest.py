@@ -1,0 +1,64 @@
+"""Receivers and senders, one each for the whole session: every test has recipients of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import missing_server
+from tests.support.ports import free_port
+from tests.support.receivers import postfix
+from tests.support.receivers.certificates import Certificates
+from tests.support.receivers.jail import JailedServer
+from tests.support.receivers.postfix import Postfix
+from tests.support.receivers.sender import Sender
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of these need real servers."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.server)
+
+
+def need(server: type[JailedServer]) -> None:
+    """Skip the test, or fail it in CI, where the server cannot run."""
+    if not server.is_installed():
+        missing_server(server.package)
+    if os.geteuid() != 0:
+        missing_server(f"{server.package} needs root to change its users: it")
+
+
+@pytest.fixture(scope="session")
+def port() -> int:
+    """Every receiver listens on this port of its own addresses, so that one sender reaches them all."""
+    return free_port(*postfix.SERVICES)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """The authority that senders trust."""
+    return Certificates(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def postfix_server(port: int, certificates: Certificates) -> Iterator[Postfix]:
+    """A running Postfix."""
+    need(Postfix)
+    with Postfix(port, certificates) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sender(port: int, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sender]:
+    """relayq with default settings, but for the port and the first retry."""
+    settings = {"smtp-out-port": str(port), "retry-interval": "1", "connection-maxidle": "1500"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+        with Sender(tmp_path_factory.mktemp("sender"), settings) as running:
+            yield running

@@ -1,0 +1,206 @@
+"""Delivery to Postfix, in clear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.receivers.contents import BODIES, SEVEN_BIT, as_stored, compose, first_line
+from tests.support.receivers import postfix
+from tests.support.receivers.mailbox import await_log, await_stored, split_added
+from tests.support.receivers.postfix import Postfix
+from tests.support.receivers.sender import Result, Sender
+
+PLACES = {
+    "full": postfix.PLAIN,
+    "bare": postfix.BARE,
+    "pause": postfix.GREET_PAUSE,
+    "other": postfix.OTHER,
+    "strict": postfix.STRICT,
+    "impatient": postfix.IMPATIENT,
+    "dead": "127.0.11.99",
+}
+REPORTS = "u-reports@full.postfix.test"
+CONTENTS = [("full", name) for name in BODIES] + [("bare", name) for name in SEVEN_BIT]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _records(sender: Sender, postfix_server: Postfix) -> None:
+    for place, address in PLACES.items():
+        sender.add_records({
+            (f"{place}.postfix.test", "MX"): [f"10 mx-{place}.postfix.test."],
+            (f"mx-{place}.postfix.test", "A"): [address],
+        })  # fmt: skip
+
+
+def deliver(sender: Sender, recipient: str, case: str, **members: Any) -> Result:
+    """One small message that can be found by ``case``."""
+    return sender.send(**{"recipient": recipient, "mime": compose(case, "Hello\r\n"), **members})
+
+
+def arrived(server: Postfix, case: str) -> tuple[dict[str, str], bytes]:
+    """Headers that Postfix added, and the message itself."""
+    (stored,) = await_stored(server.messages, first_line(case).encode() + b"\n")
+    return split_added(stored, first_line(case).encode())
+
+
+@pytest.mark.parametrize(("place", "body"), CONTENTS)
+def test_what_arrives_is_what_was_meant(place: str, body: str, sender: Sender, postfix_server: Postfix) -> None:
+    case = f"postfix-{place}-{body}"
+    mime = compose(case, BODIES[body])
+    recipient = f"u-{case}@{place}.postfix.test"
+    result = sender.send(recipient=recipient, mime=mime)
+    assert (result.queue, result.end) == ("success", "message/accepted 250")
+    assert result.last["to"] == PLACES[place]
+    added, content = arrived(postfix_server, case)
+    assert content == as_stored(mime)
+    assert set(added) == {"return-path", "x-original-to", "delivered-to", "received"}
+    assert (added["return-path"], added["delivered-to"]) == ("<sender@shop.test>", recipient)
+
+
+def test_null_sender(sender: Sender, postfix_server: Postfix) -> None:
+    assert deliver(sender, "u-null@full.postfix.test", "postfix-null", envelope="").queue == "success"
+    added, _ = arrived(postfix_server, "postfix-null")
+    assert added["return-path"] == "<>"
+
+
+def test_unknown_user(sender: Sender) -> None:
+    result = deliver(sender, "nobody@full.postfix.test", "postfix-unknown")
+    assert (result.queue, result.end, result.last["status"]) == ("failure", "rcptto/error 550", "5.1.1")
+    assert "User unknown" in result.last["description"]
+
+
+def test_relaying_is_denied(sender: Sender) -> None:
+    sender.add_records({("elsewhere.test", "MX"): ["10 mx-full.postfix.test."]})
+    result = deliver(sender, "u-relay@elsewhere.test", "postfix-relay")
+    assert (result.queue, result.end, result.last["status"]) == ("failure", "rcptto/error 554", "5.7.1")
+
+
+@pytest.mark.parametrize(("place", "end"), [("full", "mailfrom/error 552"), ("bare", "message/error 552")])
+def test_too_big(place: str, end: str, sender: Sender) -> None:
+    body = ("x" * 78 + "\r\n") * (postfix.SIZE_LIMIT // 80 + 1)
+    result = sender.send(recipient=f"u-big@{place}.postfix.test", mime=compose("postfix-big", body))
+    assert (result.queue, result.end) == ("failure", end)
+
+
+def test_greet_pause_and_greylisting(sender: Sender, postfix_server: Postfix) -> None:
+    """postscreen begins its greeting, waits for clients that talk too early, and tells new ones to come back."""
+    mime = compose("postfix-pause", "Hello\r\n")
+    (number,) = sender.inject([{"recipient": "u-pause@pause.postfix.test", "mime": mime, "retries": [3]}])
+    first = sender.result(number)
+    assert (first.queue, first.end, first.last["status"]) == ("retry", "rcptto/error 450", "4.3.2")
+    second = sender.result(number)
+    assert (second.queue, second.end) == ("success", "message/accepted 250")
+    assert len(second.message["results"]) == 2
+    assert arrived(postfix_server, "postfix-pause")[1] == as_stored(mime)
+    assert "PASS NEW [127.0.0.1]" in postfix_server.log
+    for complaint in ("PREGREET", "COMMAND PIPELINING", "NON-SMTP COMMAND", "BARE NEWLINE"):
+        assert complaint not in postfix_server.log
+
+
+def test_notify_success(sender: Sender, postfix_server: Postfix) -> None:
+    """Postfix writes the report asked for, and names in it what ENVID and ORCPT said."""
+    dsn = {"notify": "SUCCESS,FAILURE", "envid": "order+42", "orcpt": "a+b=c@old.test"}
+    result = deliver(sender, "u-dsn@full.postfix.test", "postfix-dsn", envelope=REPORTS, dsn=dsn)
+    assert result.queue == "success"
+    (report,) = await_stored(postfix_server.messages, b"Original-Envelope-Id: order+42\n")
+    assert f"\nDelivered-To: {REPORTS}\n".encode() in report
+    assert b"\nOriginal-Recipient: rfc822;a+b=c@old.test\n" in report
+    assert b"\nFinal-Recipient: rfc822; u-dsn@full.postfix.test\n" in report
+    assert b"\nAction: delivered\n" in report
+
+
+@pytest.mark.parametrize(("ret", "part"), [("HDRS", b"text/rfc822-headers"), ("FULL", b"message/rfc822")])
+def test_ret(ret: str, part: bytes, sender: Sender, postfix_server: Postfix) -> None:
+    dsn = {"notify": "FAILURE", "ret": ret, "envid": f"ret-{ret}"}
+    result = deliver(sender, "u-bounce@full.postfix.test", "postfix-ret", envelope=REPORTS, dsn=dsn)
+    assert result.queue == "success"
+    (report,) = await_stored(postfix_server.messages, f"Original-Envelope-Id: ret-{ret}\n".encode())
+    assert b"\nOriginal-Recipient: rfc822;u-bounce@full.postfix.test\n" in report
+    assert b"\nContent-Type: " + part + b"\n" in report
+    assert (b"\nHello\n" in report) == (ret == "FULL")
+
+
+def test_notify_never(sender: Sender, postfix_server: Postfix) -> None:
+    dsn = {"notify": "NEVER", "envid": "never-mind"}
+    deliver(sender, "u-bounce-never@full.postfix.test", "postfix-never", envelope=REPORTS, dsn=dsn)
+    await_log(lambda: postfix_server.log, "to=<u-bounce-never@full.postfix.test>")
+    # A message through the same queue manager afterwards: a report would have been there before it.
+    deliver(sender, "u-after-never@full.postfix.test", "postfix-after-never")
+    arrived(postfix_server, "postfix-after-never")
+    assert b"never-mind" not in b"".join(postfix_server.messages())
+
+
+def test_international_recipient(sender: Sender, postfix_server: Postfix) -> None:
+    case, recipient = "postfix-utf8", "u-jürgen@full.postfix.test"
+    assert deliver(sender, recipient, case, envelope="grüße@shop.test").queue == "success"
+    added, _ = arrived(postfix_server, case)
+    assert (added["delivered-to"], added["return-path"]) == (recipient, "<grüße@shop.test>")
+
+
+@pytest.mark.parametrize(
+    ("member", "address"), [("recipient", "u-jürgen@bare.postfix.test"), ("envelope", "grüße@a.test")]
+)
+def test_international_address_without_smtputf8(member: str, address: str, sender: Sender) -> None:
+    members = {"recipient": "u-any@bare.postfix.test", "mime": compose("postfix-no-utf8", ""), member: address}
+    result = sender.send(**members)
+    assert (result.queue, result.end) == (
+        "failure",
+        {"recipient": "rcptto/error", "envelope": "mailfrom/error"}[member],
+    )
+
+
+def test_international_domain_needs_no_extension(sender: Sender, postfix_server: Postfix) -> None:
+    sender.add_records({("xn--bcher-kva.postfix.test", "MX"): ["10 mx-bare.postfix.test."]})
+    assert deliver(sender, "u-idn@bücher.postfix.test", "postfix-idn").queue == "success"
+    added, _ = arrived(postfix_server, "postfix-idn")
+    assert added["delivered-to"] == "u-idn@xn--bcher-kva.postfix.test"
+
+
+def test_connection_is_reused(sender: Sender, postfix_server: Postfix) -> None:
+    results = [deliver(sender, f"u-{number}@other.postfix.test", f"postfix-reuse-{number}") for number in range(20)]
+    assert [result.last["messages"] for result in results] == list(range(1, 21))
+    for number in range(20):
+        added, _ = arrived(postfix_server, f"postfix-reuse-{number}")
+        assert added["delivered-to"] == f"u-{number}@other.postfix.test"
+
+
+def test_refusals_on_one_connection(sender: Sender) -> None:
+    """Postfix answers 421 after some errors; that is about the connection, not about the message whose turn it was."""
+    mime = compose("postfix-refusals", "")
+    numbers = sender.inject([{"recipient": f"x{count}@strict.postfix.test", "mime": mime} for count in range(20)])
+    results = [sender.result(number) for number in numbers]
+    assert {(result.queue, result.end, result.last["status"]) for result in results} == {
+        ("failure", "rcptto/error 550", "5.1.1")
+    }
+    assert max(result.last["messages"] for result in results) > 1
+
+
+def test_peer_ends_an_idle_connection(sender: Sender, postfix_server: Postfix) -> None:
+    first = deliver(sender, "u-idle@impatient.postfix.test", "postfix-idle-1")
+    await_log(lambda: postfix_server.log, "timeout after")
+    second = deliver(sender, "u-idle@impatient.postfix.test", "postfix-idle-2")
+    assert [result.end for result in (first, second)] == ["message/accepted 250"] * 2
+    assert [result.last["messages"] for result in (first, second)] == [1, 1]
+
+
+def test_first_mail_hosts_are_dead(sender: Sender, postfix_server: Postfix) -> None:
+    hosts = ["5 gone.postfix.test.", "10 mx-dead.postfix.test.", "20 mx-full.postfix.test."]
+    sender.add_records({("failover.postfix.test", "MX"): hosts})
+    result = deliver(sender, "u-failover@failover.postfix.test", "postfix-failover")
+    assert (result.queue, result.last["to"]) == ("success", postfix.PLAIN)
+    assert arrived(postfix_server, "postfix-failover")
+
+
+def test_every_mail_host_is_dead(sender: Sender) -> None:
+    result = deliver(sender, "u-dead@dead.postfix.test", "postfix-dead", maxattempts=1)
+    assert (result.queue, result.end) == ("failure", "connect/error")
+
+
+def test_ipv6(sender: Sender, postfix_server: Postfix) -> None:
+    records = {("v6.postfix.test", "MX"): ["10 mx-v6.postfix.test."], ("mx-v6.postfix.test", "AAAA"): ["::1"]}
+    sender.add_records(records)
+    result = deliver(sender, "u-v6@v6.postfix.test", "postfix-v6")
+    assert (result.queue, result.last["to"], result.last["from"]) == ("success", "::1", "::1")
+    assert arrived(postfix_server, "postfix-v6")
