@@ -66,7 +66,7 @@ class Consumer:
         Raises:
             TopologyError: No such queue.
             BrokerRefusedError: No permission.
-            BrokerUnavailableError: Not within the time limit of the options, when there is one.
+            BrokerUnavailableError: Closed meanwhile, or not within the time limit of the options.
         """
         try:
             async with asyncio.timeout(self._home.options.time_limit):
@@ -92,6 +92,12 @@ class Consumer:
         """End at once; the connection is closed by its owner."""
         self._task.cancel()
         await asyncio.wait((self._task,))
+        self._fail_start(BrokerUnavailableError("closed before the consumer had started"))
+
+    def _fail_start(self, error: BrokerError) -> None:
+        if not self._started.done():
+            self._started.set_exception(error)
+            self._started.exception()  # whoever waits gets it; nobody may be left to wait
 
     async def _run(self) -> None:
         timings = self._home.options.timings
@@ -103,8 +109,7 @@ class Consumer:
             if error is None or self._is_stopping:
                 return
             if not self._started.done() and (refusal := _refusal(self._queue, error)) is not None:
-                self._started.set_exception(refusal)
-                self._started.exception()  # whoever waits gets it; nobody may be left to wait
+                self._fail_start(refusal)
                 return
             if connection.lost.done():
                 continue  # the link has waits of its own
@@ -131,6 +136,9 @@ class Consumer:
             return ChannelClosedError(error.code, str(error))
         except ChannelClosedError as error:
             return error
+        except Exception as error:
+            self._home.log("error", f"consumer of queue {self._queue!r}: internal error: {error!r}")
+            return ChannelClosedError(0, "internal error")
         finally:
             self._channel = None
         return self._closed_by

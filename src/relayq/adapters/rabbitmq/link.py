@@ -90,21 +90,35 @@ class Link:
         self._refusals: dict[Endpoint, str] = {}
         self._complain = RareLog(clock, log, options.timings.retry_log_interval)
         self._keeper: asyncio.Task[None] | None = None
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def open(self) -> None:
-        """Connect for the first time, then keep the connection alive in the background.
+        """Connect for the first time, and keep the connection alive from then on.
 
         Raises:
             BrokerRefusedError: Every address refused.
             TopologyError: A queue or exchange is not what is wanted.
-            BrokerUnavailableError: Not connected within the time limit of the options, when there is one.
+            BrokerUnavailableError: Closed meanwhile, or not connected within the time limit of the options.
         """
+        self._keeper = asyncio.create_task(self._run(), name=f"rabbitmq {self._purpose}")
+        await asyncio.shield(self._opened)
+
+    async def _run(self) -> None:
         try:
             async with asyncio.timeout(self._options.time_limit):
                 await self._connect_first()
         except TimeoutError:
-            raise BrokerUnavailableError(self._unavailable_text()) from None
-        self._keeper = asyncio.create_task(self._keep(), name=f"rabbitmq {self._purpose}")
+            self._fail_opening(BrokerUnavailableError(self._unavailable_text()))
+        except Exception as error:
+            self._fail_opening(error)
+        else:
+            self._opened.set_result(None)
+            await self._keep()
+
+    def _fail_opening(self, error: Exception) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(error)
+            self._opened.exception()  # whoever opens gets it; nobody may be left to wait
 
     async def _connect_first(self) -> None:
         while True:
@@ -120,14 +134,8 @@ class Link:
 
     async def _keep(self) -> None:
         while True:
-            assert self.connection is not None
-            connected_at = self._clock.monotonic()
-            reason = await asyncio.shield(self.connection.lost)
-            self.connection = None
-            self._is_up.clear()
-            self._log("warning", f"{self._purpose} connection lost: {reason}")
-            if self._clock.monotonic() - connected_at >= self._options.timings.stable_after:
-                self._backoff.reset()
+            if self.connection is not None:
+                await self._until_lost(self.connection)
             try:
                 async with asyncio.timeout(self._options.time_limit):
                     await self._reconnect()
@@ -136,6 +144,17 @@ class Link:
                 if self._on_gave_up is not None:
                     self._on_gave_up(BrokerUnavailableError(self._unavailable_text()))
                 return
+            except Exception as error:
+                self._log("error", f"{self._purpose}: internal error while connecting: {error!r}")
+
+    async def _until_lost(self, connection: AmqpConnection) -> None:
+        connected_at = self._clock.monotonic()
+        reason = await asyncio.shield(connection.lost)
+        self.connection = None
+        self._is_up.clear()
+        self._log("warning", f"{self._purpose} connection lost: {reason}")
+        if self._clock.monotonic() - connected_at >= self._options.timings.stable_after:
+            self._backoff.reset()
 
     async def up(self) -> AmqpConnection:
         """The connection, once there is one."""
@@ -198,6 +217,7 @@ class Link:
             self._keeper.cancel()
             await asyncio.wait((self._keeper,))
             self._keeper = None
+            self._fail_opening(BrokerUnavailableError("closed before it was open"))
         if self.connection is not None:
             connection, self.connection = self.connection, None
             await connection.close(self._options.timings.close_timeout)

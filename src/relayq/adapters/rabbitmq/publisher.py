@@ -223,8 +223,10 @@ class Publisher:
     async def _declare(self, queue: str, declarer: Declarer) -> None:
         try:
             is_usable = await declarer.declare_one(queue)
-        except (ChannelClosedError, ConnectionLostError) as error:
-            self._log("warning", f"queue {queue!r} cannot be declared now: {error}")
+        except Exception as error:
+            is_expected = isinstance(error, ChannelClosedError | ConnectionLostError)
+            text = str(error) if is_expected else f"internal error: {error!r}"
+            self._log("warning" if is_expected else "error", f"queue {queue!r} cannot be declared now: {text}")
             for pending in self._declaring.pop(queue, ()):
                 self._publish_later(pending)
             return

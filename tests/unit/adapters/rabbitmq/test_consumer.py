@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from pamqp import commands
 
+from relayq.adapters.rabbitmq.consumer import ConsumerChannel
 from relayq.ports import BrokerRefusedError, BrokerUnavailableError, TopologyError
 from tests.unit.adapters.rabbitmq.conftest import Items, Rig, result, soon
 from tests.unit.adapters.rabbitmq.fake_broker import FakeSession
@@ -302,3 +303,31 @@ async def test_two_queues_share_a_connection(rig: Rig) -> None:
     nacks = [await session.next_answer(commands.Basic.Nack) for _ in range(2)]
     assert [nack.delivery_tag for nack in nacks] == [1, 2]
     assert rig.server.attempts == 2
+
+
+async def test_close_ends_a_consumer_that_could_not_start(rig: Rig) -> None:
+    rig.server.script.unanswered.add("consume outbox")
+    broker, _ = await rig.open()
+    starting = asyncio.create_task(broker.consume("outbox", 1, lambda _: None))
+    session = await rig.server.session()
+    await session.until(lambda: bool(session.of(commands.Basic.Consume)))
+    await soon(broker.close())
+    with pytest.raises(BrokerUnavailableError, match="closed"):
+        await soon(starting)
+
+
+async def test_an_internal_error_is_logged_and_survived(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, _ = await rig.open()
+    failures = [RuntimeError("a bug")]
+    consume = ConsumerChannel.consume
+
+    async def failing(channel: ConsumerChannel, queue: str, prefetch: int) -> None:
+        if failures:
+            raise failures.pop()
+        await consume(channel, queue, prefetch)
+
+    monkeypatch.setattr(ConsumerChannel, "consume", failing)
+    items, session = await rig.consume(broker)
+    session.deliver(b"mail")
+    assert (await items.next()).body == b"mail"
+    assert "a bug" in rig.recorder.text("error")

@@ -10,6 +10,7 @@ import pytest
 from pamqp import commands
 
 from relayq.adapters.rabbitmq import Endpoint, RabbitMqBroker, RabbitMqOptions, Timings
+from relayq.adapters.rabbitmq.declarer import Declarer
 from relayq.adapters.rabbitmq.link import Backoff, RareLog
 from relayq.ports import BrokerRefusedError, BrokerUnavailableError, Properties, Publication, QueueRole, TopologyError
 from tests.support.ports import free_port
@@ -246,6 +247,45 @@ async def test_a_consumer_that_cannot_connect_within_the_limit(rig: Rig) -> None
     await rig.server.stop()
     with pytest.raises(BrokerUnavailableError):
         await soon(broker.consume("outbox", 1, lambda _: None))
+
+
+async def test_close_ends_an_opening(rig: Rig) -> None:
+    broker = rig.make(endpoints=(Endpoint(host="127.0.0.1", port=free_port()),))
+    opening = asyncio.create_task(broker.open())
+    await until(lambda: bool(rig.recorder.lines))
+    await soon(broker.close())
+    with pytest.raises(BrokerUnavailableError, match="closed before it was open"):
+        await soon(opening)
+
+
+async def test_an_opening_can_be_cancelled(rig: Rig) -> None:
+    broker = rig.make(endpoints=(Endpoint(host="127.0.0.1", port=free_port()),))
+    opening = asyncio.create_task(broker.open())
+    await until(lambda: bool(rig.recorder.lines))
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await soon(opening)
+    assert not [task for task in asyncio.all_tasks() if "rabbitmq" in task.get_name()]
+
+
+async def test_an_internal_error_while_connecting_is_logged_and_survived(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, session = await rig.open(queues=("results",))
+    prepare = Declarer.prepare
+    failures = [RuntimeError("a bug"), RuntimeError("the same bug")]
+
+    async def failing(declarer: Declarer) -> None:
+        if failures:
+            raise failures.pop()
+        await prepare(declarer)
+
+    monkeypatch.setattr(Declarer, "prepare", failing)
+    session.cut()
+    for _ in range(3):
+        session = await rig.server.session()
+    await soon(publish_one(broker, b"x"))
+    assert rig.recorder.text("error").count("bug") == 2
 
 
 def test_options_show_no_password() -> None:

@@ -13,6 +13,7 @@ import pytest
 from pamqp import commands
 
 from relayq.adapters.rabbitmq import RabbitMqBroker
+from relayq.adapters.rabbitmq.declarer import Declarer
 from relayq.ports import BrokerUnavailableError, Properties, Publication, QueueRole
 from tests.unit.adapters.rabbitmq.conftest import QUICK, Rig, result, soon, to_outbox
 from tests.unit.adapters.rabbitmq.fake_broker import FakeSession, Published
@@ -293,6 +294,22 @@ async def test_a_connection_lost_while_declaring(rig: Rig) -> None:
     session = await rig.server.session()
     await soon(task)
     assert (await session.next_published()).body == b"x"
+
+
+async def test_an_internal_error_while_declaring_loses_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, session = await rig.open()
+    failures = [RuntimeError("a bug")]
+    declare_one = Declarer.declare_one
+
+    async def failing(declarer: Declarer, name: str) -> bool:
+        if failures:
+            raise failures.pop()
+        return await declare_one(declarer, name)
+
+    monkeypatch.setattr(Declarer, "declare_one", failing)
+    await soon(broker.publish([result(b"x", "customer")]))
+    assert (await session.next_published()).body == b"x"
+    assert "a bug" in rig.recorder.text("error")
 
 
 async def test_a_lazy_queue_made_before_keeps_its_argument(rig: Rig) -> None:
