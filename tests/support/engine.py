@@ -149,6 +149,7 @@ class Engine:
         clock: Clock | None = None,
         is_started: bool = True,
         network: Any = None,
+        ident: str = "id",
     ) -> None:
         """Nothing runs yet.
 
@@ -158,7 +159,9 @@ class Engine:
             clock: Default: the system's.
             is_started: Consume as soon as the block is entered.
             network: Default: real sockets.
+            ident: Member that tells messages apart.
         """
+        self.ident = ident
         self.port = free_port("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
         self.clock = clock or SystemClock()
         self.resolver = MemoryResolver(self.clock)
@@ -258,18 +261,18 @@ class Engine:
         self._given |= {id(publication): publication for publication in publications}
         await self.broker.publish(publications)
 
-    def published(self, ident: str | None = None) -> Outcome:
+    def published(self, ident: object = None) -> Outcome:
         """Everything published so far about the message with that ``id``, or about all."""
         needle = None if ident is None else json.dumps(ident).encode()
         copies: dict[str, list[Publication]] = {}
         for publication in self.broker.published:
             if id(publication) in self._given or (needle is not None and needle not in publication.body):
                 continue
-            if ident is None or json.loads(publication.body).get("id") == ident:
+            if ident is None or json.loads(publication.body).get(self.ident) == ident:
                 copies.setdefault(publication.queue, []).append(publication)
         return Outcome(copies)
 
-    async def outcome(self, ident: str | None = None, *, attempts: int = 1, patience: float = PATIENCE) -> Outcome:
+    async def outcome(self, ident: object = None, *, attempts: int = 1, patience: float = PATIENCE) -> Outcome:
         """What was published about a message, once ``attempts`` of it are done."""
         seen = -1
         found = Outcome({})
@@ -319,11 +322,25 @@ class Engine:
 
     def _check_nothing_lost(self) -> None:
         """Every message given is still in the broker or has a final result; the same body may be given twice."""
-        given = Counter(_ident(publication) for publication in self._given.values())
-        kept = Counter(map(_ident, [*self.broker.ready(OUTBOX), *self.broker.delayed(OUTBOX)]))
-        done = Counter(_ident(publication) for publication in self.broker.published if _is_final(publication))
+        given = Counter(map(self._ident, self._given.values()))
+        kept = Counter(map(self._ident, [*self.broker.ready(OUTBOX), *self.broker.delayed(OUTBOX)]))
+        done = Counter(self._ident(publication) for publication in self.broker.published if _is_final(publication))
         for ident, count in given.items():
             assert kept[ident] + done[ident] >= count, f"{ident} is lost"
+
+    def _ident(self, publication: Publication) -> object:
+        """What tells a message from others: its ``id``, or its body if it is no message."""
+        try:
+            decoded = json.loads(publication.body)
+        except ValueError:
+            return publication.body
+        if isinstance(decoded, dict):
+            if "invalid-body" in decoded:
+                body = decoded["invalid-body"].encode()
+                return base64.b64decode(body) if decoded.get("invalid-encoding") == "base64" else body
+            if self.ident in decoded:
+                return decoded[self.ident]
+        return publication.body
 
 
 def check_lane(lane: Any) -> None:
@@ -344,21 +361,6 @@ def open_sockets() -> int:
         with contextlib.suppress(OSError):  # the one that lists the directory
             count += os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
     return count
-
-
-def _ident(publication: Publication) -> object:
-    """What tells a message from others: its ``id``, or its body if it is no message."""
-    try:
-        decoded = json.loads(publication.body)
-    except ValueError:
-        return publication.body
-    if isinstance(decoded, dict):
-        if "invalid-body" in decoded:
-            body = decoded["invalid-body"].encode()
-            return base64.b64decode(body) if decoded.get("invalid-encoding") == "base64" else body
-        if "id" in decoded:
-            return decoded["id"]
-    return publication.body
 
 
 def _is_final(publication: Publication) -> bool:
