@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from relayq.adapters.rabbitmq.connection import AmqpConnection
 from relayq.adapters.rabbitmq.consumer import ConsumerChannel, is_consumer_timeout
-from relayq.adapters.rabbitmq.declarer import Declarer
+from relayq.adapters.rabbitmq.declarer import Declarer, is_queue_name
 from relayq.adapters.rabbitmq.dialer import Dialer
 from relayq.adapters.rabbitmq.errors import ACCESS_REFUSED, NOT_FOUND, ChannelClosedError, ConnectionLostError
 from relayq.adapters.rabbitmq.link import Backoff, Link, Log, RareLog
@@ -146,7 +146,7 @@ class Consumer:
     async def _declare(self) -> None:
         """Declare the queue: it may be none of the configured ones, or have been deleted meanwhile."""
         declarer = self._home.declarer
-        if declarer is not None and self._home.options.declare:
+        if declarer is not None and self._home.options.declare and is_queue_name(self._queue):
             await declarer.declare_one(self._queue)
 
     async def _consume_on(self, channel: ConsumerChannel) -> None:

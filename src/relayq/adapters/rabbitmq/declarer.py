@@ -112,13 +112,11 @@ class Declarer:
         raise declaration_error(error.code, error.text, queue.name) or error from None
 
     async def declare_one(self, name: str) -> bool:
-        """Declare a queue on first use; whether it can be published to.
+        """Declare a queue on first use, whose name `is_queue_name`; whether it can be published to.
 
         Raises:
             ChannelClosedError: The connection ended, or something that may pass.
         """
-        if not name or len(name.encode("utf-8", "replace")) > LONGEST_NAME_BYTES:
-            return False  # an empty name would make the broker invent a queue
         async with self._lock:
             queue = self.topology.find(name)
             for attempt in (queue, queue.with_lazy_toggled()):
@@ -149,3 +147,11 @@ class Declarer:
             channel = self._channel = Channel(self._connection)
             await channel.open()
         return channel
+
+
+def is_queue_name(name: str) -> bool:
+    """Whether AMQP can name a queue so; an empty name would make the broker invent a queue."""
+    try:
+        return 0 < len(name.encode()) <= LONGEST_NAME_BYTES
+    except UnicodeEncodeError:
+        return False

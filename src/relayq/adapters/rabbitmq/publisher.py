@@ -16,7 +16,7 @@ from pamqp import commands
 
 from relayq.adapters.rabbitmq.channel import Channel
 from relayq.adapters.rabbitmq.connection import AmqpConnection
-from relayq.adapters.rabbitmq.declarer import Declarer
+from relayq.adapters.rabbitmq.declarer import Declarer, is_queue_name
 from relayq.adapters.rabbitmq.dialer import Dialer
 from relayq.adapters.rabbitmq.errors import PRECONDITION_FAILED, ChannelClosedError, ConnectionLostError
 from relayq.adapters.rabbitmq.frames import MAX_BODY_BYTES, Confirm, Returned, encode_message, encode_publish
@@ -30,7 +30,7 @@ from relayq.ports import BrokerError, BrokerUnavailableError, Clock, Publication
 REMEMBERED_QUEUES = 10_000
 CONFIRM_CHECKS = 4  # looks per confirm timeout
 
-_TOO_LARGE = re.compile(r"message size (\d+) is larger than configured max size (\d+)")
+_TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
 
 
 class _PublishChannel(Channel):
@@ -181,6 +181,9 @@ class Publisher:
         connection, channel = self._connection, self._channel
         assert connection is not None
         assert channel is not None
+        if len(pending.body) > self._limit_told and not self._shrink(pending):
+            self._report(pending)
+            return
         pending.queue = queue
         pending.is_returned = False
         pending.block = self._encoder.block(pending, is_delayed=queue != publication.queue)
@@ -200,6 +203,9 @@ class Publisher:
         self._publish_frames[queue] = encode_publish(self._channel.number, self._options.exchange, queue)
 
     def _declare_first(self, queue: str, pending: PendingPublish) -> None:
+        if not is_queue_name(queue):
+            self._give_up(pending)
+            return
         if not self._options.declare:
             self._remember(queue)
             self._send(pending)
@@ -280,24 +286,29 @@ class Publisher:
     def take_returned(self, returned: Returned) -> None:
         """A publish found no queue; its confirm comes next.
 
-        A return carries no tag, so the publish is found by what it carries. Equal ones are interchangeable.
+        A return carries no tag, so the publish is found by what it carries. Equal ones are interchangeable. Should a
+        broker change what it returns, the oldest publish to that queue is the likeliest.
         """
-        for pending in self._unconfirmed.values():
-            if (
-                pending.queue == returned.routing_key
-                and not pending.is_returned
-                and pending.body == returned.body
-                and decode_properties(pending.block) == returned.properties
-            ):
+        candidates = [
+            pending
+            for pending in self._unconfirmed.values()
+            if pending.queue == returned.routing_key and not pending.is_returned
+        ]
+        for pending in candidates:
+            if pending.body == returned.body and decode_properties(pending.block) == returned.properties:
                 pending.is_returned = True
                 return
+        if candidates:
+            candidates[0].is_returned = True
 
     def take_closed(self, error: ChannelClosedError) -> None:
         """The channel is gone: everything unconfirmed goes out again on the next one."""
         self._waiting.extendleft(reversed(self._unconfirmed.values()))
         too_large = _TOO_LARGE.search(error.text) if error.code == PRECONDITION_FAILED else None
         if too_large is not None:
-            self._note_too_large(int(too_large[1]), int(too_large[2]))
+            # The next publish of that message is checked against it.
+            self._limit_told = int(too_large[1])
+            self.max_publish = min(self.max_publish, self._limit_told)
         self._unconfirmed.clear()
         connection = self._connection
         self._channel = self._connection = self._declarer = None
@@ -306,26 +317,25 @@ class Publisher:
             # A publisher without its channel is of no use; after a loss this does nothing.
             connection.abort(f"channel closed: {error}")
 
-    def _note_too_large(self, size: int, limit: int) -> None:
-        self._limit_told = limit
-        self.max_publish = min(self.max_publish, limit)
-        for pending in tuple(self._unconfirmed.values()):
-            if len(pending.body) != size:
-                continue
-            if not pending.is_compressed and not pending.publication.is_verbatim:
-                pending.compress()
-            if len(pending.body) > limit:
-                self._waiting.remove(pending)
-                self._log(
-                    "error", f"a message of {size} bytes for {pending.queue!r} is over the broker's limit {limit}"
-                )
-                self._give_up(pending)
+    def _shrink(self, pending: PendingPublish) -> bool:
+        """Compress a body over the broker's limit, however we are configured; whether it fits then."""
+        if not pending.is_compressed and not pending.publication.is_verbatim:
+            pending.compress()
+        return len(pending.body) <= self._limit_told
 
     def _give_up(self, pending: PendingPublish) -> None:
         """Nobody can route it: a result is reported and counts as done, anything else is kept and tried again."""
         if pending.publication.role is QueueRole.OUTBOX:
             self._publish_later(pending)
-            return
+        else:
+            self._report(pending)
+
+    def _report(self, pending: PendingPublish) -> None:
+        """It cannot be published, now or later; the listener writes it to the log, and the message is done.
+
+        That is also what becomes of a copy for the outbox that is over the broker's limit even when compressed: the
+        engine respects the limit it knows, so this happens once, when a broker is configured below its default.
+        """
         self._on_unroutable(pending.publication)
         pending.settlement.one_done()
 

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import gzip
 import zlib
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -219,10 +220,24 @@ async def test_a_return_is_matched_by_what_it_carries(rig: Rig) -> None:
     assert rig.recorder.unroutables.empty()
 
 
+async def test_a_return_that_was_changed_on_its_way_counts_for_the_oldest_of_its_queue(rig: Rig) -> None:
+    rig.server.script.confirm = False
+    broker, session = await rig.open(declare=False)
+    tasks = [publish(broker, result(body, queue)) for body, queue in ((b"a", "x"), (b"b", "y"), (b"c", "y"))]
+    await published(session, 2)
+    third = (await published(session, 1))[0]
+    third.body = b"changed"
+    session.give_back(third)
+    session.send(third.channel, commands.Basic.Ack(0, True))
+    await soon(asyncio.gather(*tasks))
+    assert rig.recorder.unroutables.get_nowait().body == b"b"
+    assert rig.recorder.unroutables.empty()
+
+
 async def test_a_return_of_something_unknown_is_ignored(rig: Rig) -> None:
     tasks, session = await unconfirmed(rig, 1)
     channel = tasks_channel(session)
-    stranger = Published(channel, 1, "", "results", True, commands.Basic.Properties(), b"stranger")
+    stranger = Published(channel, 1, "", "strange", True, commands.Basic.Properties(), b"stranger")
     session.give_back(stranger)
     session.send(channel, commands.Basic.Ack(1))
     await soon(tasks[0])
@@ -270,13 +285,15 @@ async def test_a_forbidden_queue_is_tried_again_later(rig: Rig) -> None:
     assert (await session.next_published()).body == b"2"
 
 
-@pytest.mark.parametrize("name", ["", "x" * 256])
-async def test_what_is_no_queue_name_is_unroutable(rig: Rig, name: str) -> None:
-    broker, session = await rig.open()
+@pytest.mark.parametrize("declare", [True, False])
+@pytest.mark.parametrize("name", ["", "x" * 256, "é" * 128, "\ud800"])
+async def test_what_is_no_queue_name_is_unroutable(rig: Rig, name: str, declare: bool) -> None:
+    broker, session = await rig.open(declare=declare)
     before = len(session.declared())
     await soon(broker.publish([result(b"x", name)]))
     assert rig.recorder.unroutables.get_nowait().queue == name
     assert len(session.declared()) == before
+    assert session.published.empty()
 
 
 async def test_a_locked_queue_is_tried_again(rig: Rig) -> None:
@@ -473,11 +490,12 @@ async def test_a_message_too_large_is_compressed_and_the_others_go_out_again(rig
     assert broker.max_publish_bytes == 2000
 
 
-async def test_a_result_too_large_even_then_is_reported(rig: Rig) -> None:
+@pytest.mark.parametrize("make", [result, to_outbox])
+async def test_a_message_too_large_even_then_is_reported(rig: Rig, make: Callable[[bytes], Publication]) -> None:
     rig.server.script.confirm = False
     broker, session = await rig.open(queues=("results",))
     noise = zlib.compress(bytes(range(256)) * 20, 0)
-    tasks = [publish(broker, result(body)) for body in (noise, b"small")]
+    tasks = [publish(broker, make(body)) for body in (noise, b"small")]
     first, *_ = await published(session, 2)
     session.close_channel(first.channel, 406, TOO_LARGE.format(len(noise), 20))
     rig.server.script.confirm = True
@@ -485,6 +503,10 @@ async def test_a_result_too_large_even_then_is_reported(rig: Rig) -> None:
     assert rig.recorder.unroutables.get_nowait().body == noise
     session = await rig.server.session()
     assert (await session.next_published()).body == b"small"
+    await soon(broker.publish([make(noise)]))  # known by now: not even tried
+    assert rig.recorder.unroutables.get_nowait().body == noise
+    assert session.published.empty()
+    assert rig.server.attempts == 2
 
 
 # Losses
