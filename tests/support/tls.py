@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import ssl
@@ -9,7 +10,7 @@ import tempfile
 import threading
 import warnings
 from pathlib import Path
-from socket import SHUT_RDWR, create_server
+from socket import SHUT_RDWR, create_server, socket
 from types import TracebackType
 from typing import Self
 
@@ -131,13 +132,11 @@ class OldTlsServer:
             except OSError:
                 return
             connection.settimeout(10)
-            try:
-                with connection:
-                    self._talk(connection)
-            except (OSError, ssl.SSLError):
-                continue
+            with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+                stack.enter_context(connection)
+                self._talk(connection, stack)
 
-    def _talk(self, connection: ssl.socket) -> None:  # type: ignore[name-defined]  # ssl re-exports it
+    def _talk(self, connection: socket, stack: contextlib.ExitStack) -> None:
         connection.sendall(b"220 old.test ESMTP\r\n")
         offers = b"STARTTLS"
         while line := connection.recv(4096):
@@ -146,14 +145,12 @@ class OldTlsServer:
                 connection.sendall(b"250-old.test\r\n250 " + offers + b"\r\n")
             elif line.startswith(b"STARTTLS"):
                 connection.sendall(b"220 go\r\n")
-                connection = self._context.wrap_socket(connection, server_side=True)
+                connection = stack.enter_context(self._context.wrap_socket(connection, server_side=True))
                 offers = b"SIZE"
             elif line.startswith(b"DATA"):
                 connection.sendall(b"354 go\r\n")
             elif line.startswith(b"QUIT"):
                 connection.sendall(b"221 bye\r\n")
                 return
-            elif not line.startswith((b"MAIL", b"RCPT")) and not line.endswith(b"\r\n.\r\n"):
-                continue
-            else:
+            elif line.startswith((b"MAIL", b"RCPT")) or line.endswith(b"\r\n.\r\n"):
                 connection.sendall(b"250 fine\r\n")

@@ -71,6 +71,7 @@ class SinkSession(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._unasked: asyncio.TimerHandle | None = None
         self._is_handshake_next = False
+        self._behind_handshake: list[bytes] | None = None
         self._client = ""
         self._ehlo_name = ""
         self._user: str | None = None
@@ -101,6 +102,9 @@ class SinkSession(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take octets; after a drop they are thrown away."""
         if self._is_closing:
+            return
+        if self._behind_handshake is not None:
+            self._behind_handshake.append(data)
             return
         self._server.receive_data(data)
         self._advance()
@@ -412,6 +416,8 @@ class SinkSession(asyncio.Protocol):
 
     async def _start_tls(self, transport: asyncio.Transport) -> None:
         assert self._sink.tls is not None
+        # From here on nothing arrives in clear; a quick client's EHLO may be there before this task is.
+        self._behind_handshake = []
         try:
             encrypted = await asyncio.get_running_loop().start_tls(transport, self, self._sink.tls, server_side=True)
         except (OSError, ssl.SSLError):
@@ -422,6 +428,9 @@ class SinkSession(asyncio.Protocol):
         self._reset_transaction()
         self._transport = encrypted
         self._server.tls_established()
+        for octets in self._behind_handshake:
+            self._server.receive_data(octets)
+        self._behind_handshake = None
         self._advance()
 
 
