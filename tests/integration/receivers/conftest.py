@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.conftest import missing_server
 from tests.support.ports import free_port
 from tests.support.receivers import postfix
 from tests.support.receivers.certificates import Certificates
+from tests.support.receivers.dovecot import Dovecot
 from tests.support.receivers.jail import JailedServer
 from tests.support.receivers.postfix import Postfix
 from tests.support.receivers.sender import Sender
@@ -47,18 +49,41 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(scope="session")
-def postfix_server(port: int, certificates: Certificates) -> Iterator[Postfix]:
+def dovecot_server() -> Iterator[Dovecot]:
+    """A running Dovecot, for Postfix to ask."""
+    need(Dovecot)
+    with Dovecot() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postfix_server(port: int, certificates: Certificates, dovecot_server: Dovecot) -> Iterator[Postfix]:
     """A running Postfix."""
     need(Postfix)
-    with Postfix(port, certificates) as server:
+    with Postfix(port, certificates, dovecot_server.sasl_path) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def sender(port: int, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sender]:
-    """relayq with default settings, but for the port and the first retry."""
-    settings = {"smtp-out-port": str(port), "retry-interval": "1", "connection-maxidle": "1500"}
+    """relayq with default settings, but for the port and how long it waits."""
+    with _sender(port, certificates, tmp_path_factory) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def daring_sender(port: int, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sender]:
+    """The same, but it tells passwords to servers without TLS."""
+    with _sender(port, certificates, tmp_path_factory, {"auth-plaintext": "true"}) as running:
+        yield running
+
+
+@contextmanager
+def _sender(
+    port: int, certificates: Certificates, folders: pytest.TempPathFactory, more: Mapping[str, str] | None = None
+) -> Iterator[Sender]:
+    settings = {"smtp-out-port": str(port), "retry-interval": "1", "connection-maxidle": "1500", **(more or {})}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
-        with Sender(tmp_path_factory.mktemp("sender"), settings) as running:
+        with Sender(folders.mktemp("sender"), settings) as running:
             yield running

@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tests.support.processes import is_listening
+from tests.support.receivers.addresses import free_address
 from tests.support.receivers.certificates import Certificates
 from tests.support.receivers.jail import JailedServer
 from tests.support.receivers.mailbox import read_maildir
 
 HOSTNAME = "mx.postfix.test"
+NAMES = (HOSTNAME, "*.mx.postfix.test")
+"""What its certificates are for."""
 SIZE_LIMIT = 1_500_000
 QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace")
+SUBMISSIONS_PORT = 465
 MASTER = "/usr/lib/postfix/sbin/master"
 
 PLAIN = "127.0.11.1"
@@ -28,11 +32,14 @@ TLS_UNTRUSTED = "127.0.11.8"
 TLS_OLD = "127.0.11.9"
 LOGIN_ANY = "127.0.11.10"
 LOGIN_CLEAR = "127.0.11.11"
-LOGIN_ONLY_PLAIN = "127.0.11.12"
-LOGIN_ONLY_LOGIN = "127.0.11.13"
+LOGIN_PLAIN = "127.0.11.12"
+LOGIN_LOGIN = "127.0.11.13"
 STRICT = "127.0.11.14"
 IMPATIENT = "127.0.11.15"
 OTHER = "127.0.11.16"
+LOGIN_PLAIN_CLEAR = "127.0.11.17"
+LOGIN_LOGIN_CLEAR = "127.0.11.18"
+TLS_OTHER = "127.0.11.19"
 IPV6 = "::1"
 
 _TLS = {"smtpd_tls_security_level": "may"}
@@ -50,6 +57,7 @@ SERVICES: Mapping[str, Mapping[str, str]] = {
     STRICT: {"smtpd_hard_error_limit": "3", "smtpd_error_sleep_time": "0"},
     IMPATIENT: {"smtpd_timeout": "1s"},
     TLS: _TLS,
+    TLS_OTHER: _TLS,
     TLS_REQUIRED: {"smtpd_tls_security_level": "encrypt"},
     TLS_EXPIRED: {**_TLS, "smtpd_tls_chain_files": "/etc/postfix/expired.pem"},
     TLS_WRONG_NAME: {**_TLS, "smtpd_tls_chain_files": "/etc/postfix/wrong-name.pem"},
@@ -57,8 +65,10 @@ SERVICES: Mapping[str, Mapping[str, str]] = {
     TLS_OLD: {**_TLS, "smtpd_tls_protocols": "TLSv1", "tls_medium_cipherlist": "ALL:@SECLEVEL=0"},
     LOGIN_ANY: {**_TLS, **_LOGIN, "smtpd_tls_auth_only": "yes"},
     LOGIN_CLEAR: _LOGIN,
-    LOGIN_ONLY_PLAIN: {**_TLS, **_LOGIN, "smtpd_sasl_mechanism_filter": "plain"},
-    LOGIN_ONLY_LOGIN: {**_TLS, **_LOGIN, "smtpd_sasl_mechanism_filter": "login"},
+    LOGIN_PLAIN: {**_TLS, **_LOGIN, "smtpd_sasl_mechanism_filter": "plain"},
+    LOGIN_LOGIN: {**_TLS, **_LOGIN, "smtpd_sasl_mechanism_filter": "login"},
+    LOGIN_PLAIN_CLEAR: {**_LOGIN, "smtpd_sasl_mechanism_filter": "plain"},
+    LOGIN_LOGIN_CLEAR: {**_LOGIN, "smtpd_sasl_mechanism_filter": "login"},
 }
 """What is different at each address from `_MAIN`."""
 
@@ -86,6 +96,7 @@ _MAIN = {
     "smtpd_client_connection_count_limit": "0",
     "smtpd_tls_chain_files": "/etc/postfix/server.pem",
     "smtpd_tls_loglevel": "1",
+    "smtpd_tls_received_header": "yes",
     "smtpd_sasl_type": "dovecot",
     # The greet pause; a client it does not know yet is told to come back, as greylisting does.
     "postscreen_greet_wait": "2s",
@@ -120,18 +131,23 @@ class Postfix(JailedServer):
 
     What is for ``u-bounce…`` it accepts and then fails to deliver.
 
-    At the ``LOGIN_…`` addresses it takes mail for every such domain, but only after a login.
+    At the ``LOGIN_…`` addresses and at `submissions` it takes mail only after a login.
+
+    Attributes:
+        port: Of every address but one.
+        submissions: Address where it speaks TLS from the first octet, on port 465.
     """
 
     package = "postfix"
     users = ("postfix", "postdrop", "nobody", "vmail")
 
-    def __init__(self, port: int, certificates: Certificates, sasl: str = "private/auth") -> None:
-        """``sasl`` is ``inet:IP:PORT`` of a Dovecot."""
+    def __init__(self, port: int, certificates: Certificates, sasl_path: str) -> None:
+        """``sasl_path`` is ``inet:IP:PORT`` of a Dovecot."""
         super().__init__()
         self.port = port
+        self.submissions = free_address(SUBMISSIONS_PORT)
         self._certificates = certificates
-        self._sasl = sasl
+        self._sasl_path = sasl_path
 
     @property
     def log(self) -> str:
@@ -148,7 +164,7 @@ class Postfix(JailedServer):
         write = self.jail.write
         uid = self.jail.uids["vmail"]
         main = {**_MAIN, "virtual_uid_maps": f"static:{uid}", "virtual_gid_maps": f"static:{uid}"}
-        main["smtpd_sasl_path"] = self._sasl
+        main["smtpd_sasl_path"] = self._sasl_path
         write("etc/postfix/main.cf", "".join(f"{name} = {value}\n" for name, value in main.items()))
         write("etc/postfix/master.cf", self._services() + _INTERNAL)
         write("etc/postfix/domains", "/\\.postfix\\.test$/ yes\n")
@@ -157,10 +173,10 @@ class Postfix(JailedServer):
         write("etc/postfix/mailboxes", "if !/^u-bounce/\n/^u.*@/ all/\nendif\n")
         issue = self._certificates
         for name, pem in {
-            "server": issue.issue(HOSTNAME),
-            "expired": issue.issue_expired(HOSTNAME),
+            "server": issue.issue(*NAMES),
+            "expired": issue.issue_expired(*NAMES),
             "wrong-name": issue.issue("elsewhere.test"),
-            "untrusted": issue.issue_untrusted(HOSTNAME),
+            "untrusted": issue.issue_untrusted(*NAMES),
         }.items():
             write(f"etc/postfix/{name}.pem", pem, mode=0o600)
         self._make_folders()
@@ -168,9 +184,9 @@ class Postfix(JailedServer):
     def _services(self) -> str:
         lines = [f"{GREET_PAUSE}:{self.port} inet n - n - 1 postscreen\n", "smtpd pass - - n - - smtpd\n"]
         for address, options in SERVICES.items():
-            listen = f"[{address}]" if ":" in address else address
-            lines.append(f"{listen}:{self.port} inet n - n - - smtpd\n")
-            lines += [f"  -o {name}={value}\n" for name, value in options.items()]
+            lines += _service(f"[{address}]" if ":" in address else address, self.port, options)
+        wrapped = {**_LOGIN, "smtpd_tls_wrappermode": "yes", "smtpd_tls_security_level": "encrypt"}
+        lines += _service(self.submissions, SUBMISSIONS_PORT, wrapped)
         return "".join(lines)
 
     def _make_folders(self) -> None:
@@ -192,3 +208,7 @@ class Postfix(JailedServer):
     def is_ready(self) -> bool:
         """Whether every service listens."""
         return all(is_listening(address, self.port) for address in (*SERVICES, GREET_PAUSE) if ":" not in address)
+
+
+def _service(address: str, port: int, options: Mapping[str, str]) -> list[str]:
+    return [f"{address}:{port} inet n - n - - smtpd\n", *(f"  -o {name}={value}\n" for name, value in options.items())]
