@@ -139,7 +139,8 @@ def rabbitmq_options(
             for host, port in address.hosts
         ),
         connection_name=f"relayq{server} {purpose}",
-        outbox=queues.outbox if is_worker else "",
+        outbox=queues.outbox,
+        prepare=is_worker,
         queues=tuple(dict.fromkeys(name for name in named if name)) if is_worker else (),
         delay_intervals=tuple(int(seconds) for seconds in settings.delivery.retry_interval),
         declare=broker.declare,
