@@ -37,6 +37,7 @@ from relayq.adapters.memory import MemoryBroker, MemoryResolver, RecordingObserv
 from relayq.app import Worker
 from relayq.config import Settings, load, parse_options
 from relayq.ports import Clock, Properties, Publication, QueueRole
+from relayq.trial import ReceivedMessage, Sink
 from tests.support.ports import free_port
 from tests.support.scripted_server import ScriptedServer, Step
 
@@ -191,6 +192,12 @@ class Engine:
         """A scripted mail host; it lives as long as the engine."""
         server = ScriptedServer(*scripts, host=address, port=self.port, strict=strict)
         return await self._stack.enter_async_context(server)
+
+    async def sink(
+        self, address: str = "127.0.0.1", *, on_message: Callable[[ReceivedMessage], None] | None = None
+    ) -> Sink:
+        """A mail host that accepts everything; it lives as long as the engine."""
+        return await self._stack.enter_async_context(Sink(address, self.port, on_message=on_message))
 
     async def serve_silence(self, address: str = "127.0.0.1") -> None:
         """An address on which a TCP connection is never set up: its listener's queue is full."""
