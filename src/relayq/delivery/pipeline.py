@@ -9,7 +9,7 @@ out again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -38,7 +38,7 @@ from relayq.model import (
 )
 from relayq.policy.egress import allowed_egress_ips, order_egress_ips
 from relayq.policy.local_codes import local_code
-from relayq.policy.retry import RetryRules, choose_failure, decide_outcome
+from relayq.policy.retry import RetryRules, choose_failure, deadline_of, decide_outcome
 from relayq.policy.routing import Candidate, Target
 from relayq.policy.tls import TlsDemand
 from relayq.policy.wishes import relayed_wishes
@@ -289,10 +289,7 @@ class Pipeline:
         """Once more, right before the connection is used (spec messages.md 4.9)."""
         if self._clock.monotonic() + self._rules.message_timeout > job.item.consumed_at + self._rules.ack_limit:
             raise NotNowError(PARKED_SECONDS, "no time left to send content")
-        message, rules = job.message, self._retry_rules
-        deadline_at = message.deadline_at
-        if deadline_at is None and rules.max_delivertime > 0:
-            deadline_at = job.seen_at + timedelta(seconds=rules.max_delivertime)
+        deadline_at = deadline_of(job.message, job.seen_at, self._retry_rules)
         if deadline_at is not None and self._clock.now() >= deadline_at:
             raise expired("deadline passed while waiting for a connection")
 

@@ -92,12 +92,18 @@ class Publisher:
         chosen = self._rules.queues if queues is None else queues
         await self._publish_failure(item, entry, body, chosen)
 
-    async def publish_invalid(
-        self, item: OutboxItem, entry: LedgerEntry, attempt: Attempt, *, is_encoded: bool
-    ) -> None:
-        """Publish the failure of a body that is no JSON object (spec results.md 8)."""
-        body = encode_invalid_body(item.body, attempt, is_encoded=is_encoded)
-        await self._publish_failure(item, entry, body, self._rules.queues)
+    async def publish_invalid(self, item: OutboxItem, entry: LedgerEntry, attempt: Attempt, body: bytes | None) -> None:
+        """Publish the failure of a body that is no JSON object (spec results.md 8).
+
+        Args:
+            item: The consumed message.
+            entry: Its place in the ledger.
+            attempt: The ``amqp/invalid`` one.
+            body: The octets behind the encoding, ``None`` when that could not be undone: then as they came.
+        """
+        shown = item.body if body is None else body
+        result = encode_invalid_body(shown, attempt, is_encoded=body is None)
+        await self._publish_failure(item, entry, result, self._rules.queues)
 
     async def _publish_failure(self, item: OutboxItem, entry: LedgerEntry, body: bytes, queues: ResultQueues) -> None:
         fresh = item.properties

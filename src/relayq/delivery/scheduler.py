@@ -256,20 +256,22 @@ class Scheduler:
             raise
 
     def _judge(self, item: OutboxItem, entry: LedgerEntry) -> None:
-        is_encoded = True
+        body: bytes | None = None
         try:
             body = decode_body(item.body, item.properties.content_encoding, self._rules.max_consume)
-            is_encoded = False
             members = decode_members(body)
         except (UndecodableBodyError, InvalidBodyError) as error:
-            # A valid body behind an encoding that was undone is shown as text, anything else as it came.
-            self._settle_for(item, entry, self._fail_invalid(item, entry, str(error), is_encoded=is_encoded))
+            self._settle_for(item, entry, self._fail_invalid(item, entry, str(error), body))
             return
+        if body is not item.body and not item.properties.content_encoding:
+            self._observer.warn("scheduler", "a gzip body without content-encoding was decompressed")
         try:
             message = parse_message(members, self._rules.parse)
         except InvalidMessageError as error:
             self._settle_for(item, entry, self._fail_unusable(item, entry, members, error))
             return
+        if message.ips is None and bytes(members.get("ips", b"null")) != b"null":
+            self._observer.warn("scheduler", f"{message.recipient.text}: ips is no array, the default address is used")
         self._consider(item, entry, message)
 
     def _consider(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:
@@ -370,10 +372,11 @@ class Scheduler:
 
     # --- failures before anything was started -----------------------------------------------------------------------
 
-    async def _fail_invalid(self, item: OutboxItem, entry: LedgerEntry, reason: str, *, is_encoded: bool) -> None:
+    async def _fail_invalid(self, item: OutboxItem, entry: LedgerEntry, reason: str, body: bytes | None) -> None:
+        """``body`` is the octets behind the encoding, ``None`` when that could not be undone."""
         error = Unusable(DeliveryState.AMQP, Scope.MESSAGE, reason)
         attempt = self._failed_attempt(error, 0)
-        await self._publisher.publish_invalid(item, entry, attempt, is_encoded=is_encoded)
+        await self._publisher.publish_invalid(item, entry, attempt, body)
         self._observer.attempt_finished(None, attempt, Outcome.FAILURE, error, self._latency(item))
 
     async def _fail_unusable(
