@@ -11,9 +11,10 @@ import pytest
 
 from tests.conftest import missing_server
 from tests.support.ports import free_port
-from tests.support.receivers import postfix
+from tests.support.receivers import exim, postfix
 from tests.support.receivers.certificates import Certificates
 from tests.support.receivers.dovecot import Dovecot
+from tests.support.receivers.exim import Exim
 from tests.support.receivers.jail import JailedServer
 from tests.support.receivers.postfix import Postfix
 from tests.support.receivers.sender import Sender
@@ -39,7 +40,7 @@ def need(server: type[JailedServer]) -> None:
 @pytest.fixture(scope="session")
 def port() -> int:
     """Every receiver listens on this port of its own addresses, so that one sender reaches them all."""
-    return free_port(*postfix.SERVICES)
+    return free_port(*postfix.SERVICES, *exim.ADDRESSES)
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +66,14 @@ def postfix_server(port: int, certificates: Certificates, dovecot_server: Doveco
 
 
 @pytest.fixture(scope="session")
+def exim_server(port: int, certificates: Certificates) -> Iterator[Exim]:
+    """A running Exim."""
+    need(Exim)
+    with Exim(port, certificates) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def sender(port: int, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sender]:
     """relayq with default settings, but for the port and how long it waits."""
     with _sender(port, certificates, tmp_path_factory) as running:
@@ -73,8 +82,9 @@ def sender(port: int, certificates: Certificates, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session")
 def daring_sender(port: int, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sender]:
-    """The same, but it tells passwords to servers without TLS."""
-    with _sender(port, certificates, tmp_path_factory, {"auth-plaintext": "true"}) as running:
+    """The same, but it tells passwords to servers without TLS, and sends content in chunks where it can."""
+    more = {"auth-plaintext": "true", "smtp-bdat": "auto"}
+    with _sender(port, certificates, tmp_path_factory, more) as running:
         yield running
 
 
@@ -82,7 +92,13 @@ def daring_sender(port: int, certificates: Certificates, tmp_path_factory: pytes
 def _sender(
     port: int, certificates: Certificates, folders: pytest.TempPathFactory, more: Mapping[str, str] | None = None
 ) -> Iterator[Sender]:
-    settings = {"smtp-out-port": str(port), "retry-interval": "1", "connection-maxidle": "1500", **(more or {})}
+    settings = {
+        "smtp-out-port": str(port),
+        "retry-interval": "1",
+        "connection-maxidle": "1500",
+        "host-offline-time": "0",
+        **(more or {}),
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
         with Sender(folders.mktemp("sender"), settings) as running:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from tests.integration.receivers.contents import BODIES, SEVEN_BIT, as_stored, compose, first_line
+from tests.integration.receivers.contents import BODIES, SEVEN_BIT, as_stored, compose
+from tests.integration.receivers.deliveries import arrived, deliver, publish_hosts
 from tests.support.receivers import postfix
-from tests.support.receivers.mailbox import await_log, await_stored, split_added
+from tests.support.receivers.mailbox import await_log, await_stored
 from tests.support.receivers.postfix import Postfix
-from tests.support.receivers.sender import Result, Sender
+from tests.support.receivers.sender import Sender
 
 PLACES = {
     "full": postfix.PLAIN,
@@ -27,22 +26,7 @@ CONTENTS = [("full", name) for name in BODIES] + [("bare", name) for name in SEV
 
 @pytest.fixture(scope="module", autouse=True)
 def _records(sender: Sender, postfix_server: Postfix) -> None:
-    for place, address in PLACES.items():
-        sender.add_records({
-            (f"{place}.postfix.test", "MX"): [f"10 mx-{place}.postfix.test."],
-            (f"mx-{place}.postfix.test", "A"): [address],
-        })  # fmt: skip
-
-
-def deliver(sender: Sender, recipient: str, case: str, **members: Any) -> Result:
-    """One small message that can be found by ``case``."""
-    return sender.send(**{"recipient": recipient, "mime": compose(case, "Hello\r\n"), **members})
-
-
-def arrived(server: Postfix, case: str) -> tuple[dict[str, str], bytes]:
-    """Headers that Postfix added, and the message itself."""
-    (stored,) = await_stored(server.messages, first_line(case).encode() + b"\n")
-    return split_added(stored, first_line(case).encode())
+    publish_hosts(sender, "postfix.test", PLACES)
 
 
 @pytest.mark.parametrize(("place", "body"), CONTENTS)
@@ -72,7 +56,7 @@ def test_unknown_user(sender: Sender) -> None:
 
 
 def test_relaying_is_denied(sender: Sender) -> None:
-    sender.add_records({("elsewhere.test", "MX"): ["10 mx-full.postfix.test."]})
+    sender.add_records({("elsewhere.test", "MX"): ["10 full.mx.postfix.test."]})
     result = deliver(sender, "u-relay@elsewhere.test", "postfix-relay")
     assert (result.queue, result.end, result.last["status"]) == ("failure", "rcptto/error 554", "5.7.1")
 
@@ -152,7 +136,7 @@ def test_international_address_without_smtputf8(member: str, address: str, sende
 
 
 def test_international_domain_needs_no_extension(sender: Sender, postfix_server: Postfix) -> None:
-    sender.add_records({("xn--bcher-kva.postfix.test", "MX"): ["10 mx-bare.postfix.test."]})
+    sender.add_records({("xn--bcher-kva.postfix.test", "MX"): ["10 bare.mx.postfix.test."]})
     assert deliver(sender, "u-idn@bücher.postfix.test", "postfix-idn").queue == "success"
     added, _ = arrived(postfix_server, "postfix-idn")
     assert added["delivered-to"] == "u-idn@xn--bcher-kva.postfix.test"
@@ -186,7 +170,7 @@ def test_peer_ends_an_idle_connection(sender: Sender, postfix_server: Postfix) -
 
 
 def test_first_mail_hosts_are_dead(sender: Sender, postfix_server: Postfix) -> None:
-    hosts = ["5 gone.postfix.test.", "10 mx-dead.postfix.test.", "20 mx-full.postfix.test."]
+    hosts = ["5 gone.postfix.test.", "10 dead.mx.postfix.test.", "20 full.mx.postfix.test."]
     sender.add_records({("failover.postfix.test", "MX"): hosts})
     result = deliver(sender, "u-failover@failover.postfix.test", "postfix-failover")
     assert (result.queue, result.last["to"]) == ("success", postfix.PLAIN)

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.receivers.contents import as_stored, compose, first_line
+from tests.integration.receivers.contents import as_stored, compose
+from tests.integration.receivers.deliveries import SMALL, arrived, deliver
 from tests.support.receivers import postfix
 from tests.support.receivers.dovecot import HASHED, INTERNATIONAL, LOGIN
-from tests.support.receivers.mailbox import await_stored, split_added
 from tests.support.receivers.postfix import Postfix
 from tests.support.receivers.sender import Result, Sender
 
 WRONG = ("mallory", "wrong secret")
 
 
-def send_through(
-    sender: Sender, server: Postfix, address: str, login: tuple[str, str] | None, case: str, **members: object
-) -> Result:
+def send_through(sender: Sender, server: Postfix, address: str, login: tuple[str, str] | None, case: str) -> Result:
     smarthost: dict[str, object] = {"hostname": address, "port": server.port}
     if login is not None:
         smarthost |= {"username": login[0], "password": login[1]}
-    mime = compose(case, "Hello\r\n")
-    return sender.send(recipient="u@far.postfix.test", mime=mime, smarthost=smarthost, maxattempts=1, **members)
+    return deliver(sender, "u@far.postfix.test", case, smarthost=smarthost, maxattempts=1)
 
 
 def login_of(server: Postfix, case: str) -> tuple[str, str]:
     """Mechanism and user of the session a message came over, and whether it came intact."""
-    (stored,) = await_stored(server.messages, first_line(case).encode() + b"\n")
-    added, content = split_added(stored, first_line(case).encode())
-    assert content == as_stored(compose(case, "Hello\r\n"))
+    added, content = arrived(server, case)
+    assert content == as_stored(compose(case, SMALL))
     queue_id = added["received"].split(" id ")[1].split()[0].rstrip(";")
     (line,) = [line for line in server.log.splitlines() if f" {queue_id}: client=" in line]
     fields = dict(field.split("=", 1) for field in line.split(": client=")[1].split(", ")[1:])
@@ -92,8 +88,7 @@ def test_wrong_password(address: str, end: str, sender: Sender, postfix_server: 
 
 def test_wrong_password_is_tried_again(sender: Sender, postfix_server: Postfix) -> None:
     smarthost = {"hostname": postfix.LOGIN_LOGIN, "port": postfix_server.port, "username": "nobody", "password": "x"}
-    mime = compose("login-again", "")
-    result = sender.send(recipient="u@far.postfix.test", mime=mime, smarthost=smarthost, maxattempts=2)
+    result = deliver(sender, "u@far.postfix.test", "login-again", smarthost=smarthost, maxattempts=2)
     assert (result.queue, result.end) == ("retry", "authpassword/error 535")
 
 

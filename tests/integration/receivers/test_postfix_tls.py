@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.receivers.contents import BODIES, as_stored, compose, first_line
+from tests.integration.receivers.deliveries import SMALL, arrived, deliver, publish_hosts
 from tests.support.receivers import postfix
 from tests.support.receivers.dovecot import LOGIN
-from tests.support.receivers.mailbox import await_stored, split_added
 from tests.support.receivers.postfix import Postfix
 from tests.support.receivers.sender import Result, Sender
 
@@ -26,24 +26,19 @@ BAD_CERTIFICATES = ("expired", "wrong-name", "untrusted")
 
 @pytest.fixture(scope="module", autouse=True)
 def _records(sender: Sender, postfix_server: Postfix) -> None:
-    records = {("submissions.mx.postfix.test", "A"): [postfix_server.submissions]}
-    for place, address in PLACES.items():
-        records[f"{place}.tls.postfix.test", "MX"] = [f"10 {place}.mx.postfix.test."]
-        records[f"{place}.mx.postfix.test", "A"] = [address]
-    sender.add_records(records)
+    publish_hosts(sender, "tls.postfix.test", PLACES)
+    sender.add_records({("submissions.mx.tls.postfix.test", "A"): [postfix_server.submissions]})
 
 
-def deliver(sender: Sender, place: str, security: str | None, case: str) -> Result:
+def deliver_to(sender: Sender, place: str, security: str | None, case: str) -> Result:
     members = {} if security is None else {"security": security}
-    mime = compose(case, "Hello\r\n")
-    return sender.send(recipient=f"u@{place}.tls.postfix.test", mime=mime, maxattempts=1, **members)
+    return deliver(sender, f"u@{place}.tls.postfix.test", case, maxattempts=1, **members)
 
 
 def was_encrypted(server: Postfix, case: str) -> bool:
     """What Postfix says about the connection a message came over."""
-    (stored,) = await_stored(server.messages, first_line(case).encode() + b"\n")
-    added, content = split_added(stored, first_line(case).encode())
-    assert content == as_stored(compose(case, "Hello\r\n"))
+    added, content = arrived(server, case)
+    assert content == as_stored(compose(case, SMALL))
     by_protocol = {"ESMTPS": True, "ESMTP": False}
     encrypted = by_protocol[added["received"].split(" with ")[-1].split()[0]]
     assert encrypted == ("using TLSv1." in added["received"])
@@ -71,7 +66,7 @@ def was_encrypted(server: Postfix, case: str) -> bool:
 )
 def test_accepted(security: str | None, place: str, encrypted: bool, sender: Sender, postfix_server: Postfix) -> None:
     case = f"tls-{security}-{place}"
-    result = deliver(sender, place, security, case)
+    result = deliver_to(sender, place, security, case)
     assert (result.queue, result.end) == ("success", "message/accepted 250")
     assert was_encrypted(postfix_server, case) is encrypted
 
@@ -83,10 +78,10 @@ def test_accepted(security: str | None, place: str, encrypted: bool, sender: Sen
 )
 def test_refused_by_us(security: str, place: str, sender: Sender, postfix_server: Postfix) -> None:
     case = f"tls-{security}-{place}"
-    result = deliver(sender, place, security, case)
-    assert (result.queue, result.end) == ("failure", "starttls/error")  # for want of further attempts
+    result = deliver_to(sender, place, security, case)
+    assert (result.queue, result.end, result.last.get("to")) == ("failure", "starttls/error", PLACES[place])
     assert "description" not in result.last
-    deliver(sender, "good", None, f"after-{case}")
+    deliver_to(sender, "good", None, f"after-{case}")
     was_encrypted(postfix_server, f"after-{case}")
     assert first_line(case).encode() not in b"".join(postfix_server.messages())
 
@@ -98,18 +93,16 @@ def test_refused_by_us_is_tried_again(sender: Sender) -> None:
 
 
 def test_clear_refused_by_postfix(sender: Sender) -> None:
-    result = deliver(sender, "demanding", "optional", "tls-optional-demanding")
+    result = deliver_to(sender, "demanding", "optional", "tls-optional-demanding")
     assert (result.queue, result.end, result.last["status"]) == ("failure", "mailfrom/error 530", "5.7.0")
 
 
 def test_verified_for_the_recipient_domain(sender: Sender, postfix_server: Postfix) -> None:
     """A certificate may be for the domain instead of the mail host (spec delivery.md 10)."""
     host = {("cheap-hosting.test", "A"): [postfix.TLS_OTHER]}
-    sender.add_records({("own.mx.postfix.test", "MX"): ["10 cheap-hosting.test."], **host})
+    sender.add_records({("own.mx.tls.postfix.test", "MX"): ["10 cheap-hosting.test."], **host})
     case = "tls-own-domain"
-    result = sender.send(
-        recipient="u@own.mx.postfix.test", mime=compose(case, "Hello\r\n"), security="verified", maxattempts=1
-    )
+    result = deliver(sender, "u@own.mx.tls.postfix.test", case, security="verified", maxattempts=1)
     assert result.queue == "success"
     assert was_encrypted(postfix_server, case)
 
@@ -118,23 +111,19 @@ def test_verified_for_the_recipient_domain(sender: Sender, postfix_server: Postf
 def test_content_under_tls(body: str, sender: Sender, postfix_server: Postfix) -> None:
     case, mime = f"tls-{body}", compose(f"tls-{body}", BODIES[body])
     assert sender.send(recipient="u@good.tls.postfix.test", mime=mime, security="required").queue == "success"
-    (stored,) = await_stored(postfix_server.messages, first_line(case).encode() + b"\n")
-    assert split_added(stored, first_line(case).encode())[1] == as_stored(mime)
+    assert arrived(postfix_server, case)[1] == as_stored(mime)
 
 
 def test_connection_under_tls_is_reused(sender: Sender) -> None:
-    results = [deliver(sender, "other", "required", f"tls-reuse-{number}") for number in range(5)]
+    results = [deliver_to(sender, "other", "required", f"tls-reuse-{number}") for number in range(5)]
     first = results[0].last["messages"]
     assert [result.last["messages"] for result in results] == list(range(first, first + 5))
 
 
 @pytest.mark.parametrize("security", ["optional", "verified"])
 def test_tls_from_the_first_octet(security: str, sender: Sender, postfix_server: Postfix) -> None:
-    smarthost = {"hostname": "submissions.mx.postfix.test", "port": 465, "username": LOGIN[0], "password": LOGIN[1]}
+    smarthost = {"hostname": "submissions.mx.tls.postfix.test", "port": 465, "username": LOGIN[0], "password": LOGIN[1]}
     case = f"submissions-{security}"
-    result = sender.send(
-        recipient="u@anywhere.postfix.test", mime=compose(case, "Hello\r\n"), smarthost=smarthost, security=security
-    )
+    result = deliver(sender, "u@anywhere.postfix.test", case, smarthost=smarthost, security=security)
     assert (result.queue, result.last["to"]) == ("success", postfix_server.submissions)
-    (stored,) = await_stored(postfix_server.messages, first_line(case).encode() + b"\n")
-    assert b" with ESMTPSA id " in stored
+    assert " with ESMTPSA id " in arrived(postfix_server, case)[0]["received"].replace("\t", " ")

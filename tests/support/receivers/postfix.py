@@ -14,7 +14,7 @@ from tests.support.receivers.jail import JailedServer
 from tests.support.receivers.mailbox import read_maildir
 
 HOSTNAME = "mx.postfix.test"
-NAMES = (HOSTNAME, "*.mx.postfix.test")
+NAMES = (HOSTNAME, "*.mx.tls.postfix.test")
 """What its certificates are for."""
 SIZE_LIMIT = 1_500_000
 QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace")
