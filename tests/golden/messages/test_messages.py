@@ -84,7 +84,7 @@ class Desk:
             members = decode_members(self.body)
         except InvalidBodyError:
             attempt = failed_attempt(Unusable(DeliveryState.AMQP, Scope.MESSAGE, ""), self.now)
-            await self.publisher.publish_invalid(item, entry, attempt, is_encoded=False)
+            await self.publisher.publish_invalid(item, entry, attempt, self.body)
             return self.broker.written
         try:
             message = parse_message(members, ParseRules())
