@@ -268,6 +268,10 @@ class Engine:
         self._given |= {id(publication): publication for publication in publications}
         await self.broker.publish(publications)
 
+    def given(self, ident: object) -> Publication:
+        """The message as the test published it."""
+        return next(publication for publication in self._given.values() if self._ident(publication) == ident)
+
     def published(self, ident: object = None) -> Outcome:
         """Everything published so far about the message with that ``id``, or about all."""
         needle = None if ident is None else json.dumps(ident).encode()
