@@ -228,6 +228,14 @@ def test_boundaries_have_a_longest_length(size: int) -> None:
     assert bool(parse_tree(mime).children) is (size <= 200)
 
 
+def test_a_line_too_long_for_a_delimiter_is_none() -> None:
+    header = "Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n"
+    mime = crlf(header + "--b" + " " * 1000 + "\n--b" + "b" * 100 + "\n--b--\n")
+    assert [slices(mime, part)[1] for part in parse_tree(mime).children] == [
+        crlf("one\n--b" + " " * 1000 + "\n--b" + "b" * 100)
+    ]
+
+
 def test_a_delimiter_at_the_very_end_opens_an_empty_part() -> None:
     mime = crlf("Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b")
     assert [slices(mime, part)[1] for part in parse_tree(mime).children] == [b"one", b""]
