@@ -44,6 +44,7 @@ from tests.support.scripted_server import ScriptedServer, Step
 PRODUCT = str(Path(relayq.__file__).parent)
 PATIENCE = 10.0
 LOOK_SECONDS = 0.002
+SHOWN_OCTETS = 60
 OUTBOX = "outbox"
 RESULT_QUEUES = ("results", "success", "failure", "retry")
 DOMAIN = "example.test"
@@ -262,6 +263,7 @@ class Engine:
                 body=message if isinstance(message, bytes) else json.dumps(message, separators=(",", ":")).encode(),
                 properties=properties or Properties(),
                 role=QueueRole.OUTBOX,
+                is_verbatim=properties is not None and properties.content_encoding is not None,
             )
             for message in messages
         ]
@@ -340,18 +342,20 @@ class Engine:
             assert kept[ident] + done[ident] >= count, f"{ident} is lost"
 
     def _ident(self, publication: Publication) -> object:
-        """What tells a message from others: its ``id``, or its body if it is no message."""
+        """What tells a message from others: its ``id``, or the beginning of its body if it is no message."""
+        body = publication.body
         try:
-            decoded = json.loads(publication.body)
+            decoded = json.loads(body)
         except ValueError:
-            return publication.body
+            decoded = None
         if isinstance(decoded, dict):
             if "invalid-body" in decoded:
                 body = decoded["invalid-body"].encode()
-                return base64.b64decode(body) if decoded.get("invalid-encoding") == "base64" else body
-            if self.ident in decoded:
+                if decoded.get("invalid-encoding") == "base64":
+                    body = base64.b64decode(body)
+            elif self.ident in decoded:
                 return decoded[self.ident]
-        return publication.body
+        return body[:SHOWN_OCTETS]
 
 
 def check_lane(lane: Any) -> None:
