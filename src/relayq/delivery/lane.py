@@ -72,13 +72,17 @@ class LaneLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Budget(Protocol):
-    """Connections the whole process may still open.
+    """Connections that may still be opened."""
 
-    Attributes:
-        idle_lanes: Lanes with idle sessions, the one that has had any for longest first; kept by the lanes.
-    """
+    @property
+    def idle_lanes(self) -> dict[Lane, None]:
+        """Lanes with idle sessions, the one that has had any for longest first; kept by the lanes."""
+        ...
 
-    idle_lanes: dict[Lane, None]
+    @property
+    def has_free(self) -> bool:
+        """One more may be opened."""
+        ...
 
     def take(self, lane: Lane) -> bool:
         """Reserve one; when none is left remember the lane and wake it later."""
@@ -161,6 +165,10 @@ class Lane:
     def has_waiters(self) -> bool:
         """Messages wait for a session."""
         return bool(self._waiters or self._fresh_waiters)
+
+    def shares_budget_with(self, other: Lane) -> bool:
+        """Whether a connection closed here is one more for the other lane."""
+        return self._budget is other._budget
 
     @property
     def open_count(self) -> int:

@@ -16,10 +16,12 @@ from relayq.delivery.lane import HostDownError, Lane, LaneLimits, Route
 from relayq.delivery.session_pool import SessionPool
 from relayq.model import ConnectionLost, DeliveryError, DeliveryState, Refused, Reply, Scope
 from relayq.ports import LocalShortageError
+from relayq.smtp import Credentials
 from tests.support.engine import check_lane
 from tests.support.fake_sessions import FakeSession, VirtualLoop
 
-LANES = 3
+LANES = 4
+LOGIN = Credentials("u", "p")
 BUDGET = 4
 LIMITS = LaneLimits(
     max_connections=3, max_starting=2, max_messages=4, max_idle=5.0, offline_time=30.0, backoff_time=10.0
@@ -76,7 +78,8 @@ class Balance:
         return await future
 
     async def acquire(self, number: int, *, fresh: bool) -> tuple[Lane, FakeSession]:
-        lane = self.pool.lane(Route(None, f"192.0.2.{number}", 25))
+        login = LOGIN if number % 2 else None  # two lanes to each pair of addresses
+        lane = self.pool.lane(Route(None, f"192.0.2.{number // 2}", 25, credentials=login))
         if lane not in self.lanes:
             self.lanes.append(lane)
         session: Any = await lane.acquire(Ticket(number, 0.0), NO_END, fresh=fresh)
@@ -210,7 +213,8 @@ class Balance:
         for lane in self.lanes:
             check_lane(lane)
             opened += lane.open_count
-            assert lane.open_count <= LIMITS.max_connections
+            pair = [other.open_count for other in self.lanes if other.shares_budget_with(lane)]
+            assert sum(pair) <= LIMITS.max_connections
         assert self.pool._budget._free + opened == BUDGET
         assert self.pool._budget._free >= 0
 
@@ -265,7 +269,7 @@ def may_open(lane: Lane, now: float) -> bool:
         and lane._starting < limit
         and lane._suspicion is None
         and lane._backoff_until <= now
-        and lane._budget._free > 0  # type: ignore[attr-defined]
+        and lane._budget.has_free
     )
 
 
