@@ -245,20 +245,20 @@ def decode_words(text: str) -> str:
     if "=?" not in text:
         return text
     parts: list[str] = []
-    charset, pending, end = "", b"", 0
+    pending: list[bytes] = []
+    codec, end = "ascii", 0
     for match in _ENCODED_WORD.finditer(text):
         decoded = _decode_word(match)
         if decoded is None:
             continue
         between = text[end : match.start()]
         is_joined = bool(end) and not between.strip(" \t")
-        if decoded[0] != charset or not is_joined:
-            parts.append(pending.decode(charset or "ascii", "replace"))
-            parts.append("" if is_joined else between)
-            charset, pending = decoded[0], b""
-        pending += decoded[1]
+        if decoded[0] != codec or not is_joined:
+            parts += (b"".join(pending).decode(codec, "replace"), "" if is_joined else between)
+            codec, pending = decoded[0], []
+        pending.append(decoded[1])
         end = match.end()
-    parts += (pending.decode(charset or "ascii", "replace"), text[end:])
+    parts += (b"".join(pending).decode(codec, "replace"), text[end:])
     return "".join(parts)
 
 

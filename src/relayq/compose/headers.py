@@ -11,7 +11,7 @@ CR is an ordinary octet here although it becomes a line end on the wire, so call
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -114,31 +114,33 @@ def field_value(field: bytes) -> bytes:
 
 def find_fields(block: bytes, name: bytes) -> list[bytes]:
     """Fields of that lower-case name in a header block, first one first, as they stand."""
-    return [block[start:end] for start, end in _find_spans(block, name)]
+    return [match[0] for match in _matches(block, name) if field_name(match[0]) == name]
 
 
-def _find_spans(block: bytes, name: bytes) -> list[tuple[int, int]]:
+def find_content_fields(block: bytes) -> list[bytes]:
+    """Fields whose names begin with ``Content-``, first one first, as they stand."""
+    return [match[0] for match in _matches(block, b"content-")]
+
+
+def _matches(block: bytes, prefix: bytes) -> Iterator[re.Match[bytes]]:
+    """Fields whose names begin with ``prefix``; a long header is not taken apart for the few that are looked for."""
     lower = b"\n" + block.lower()
-    needle = b"\n" + name
-    found: list[tuple[int, int]] = []
+    needle = b"\n" + prefix
     at = lower.find(needle)
     while at >= 0:
-        field = _FIELD.match(block, at)
-        assert field is not None, "a name stands there"
-        if field_name(field[0]) == name:
-            found.append(field.span())
+        match = _FIELD.match(block, at)
+        assert match is not None, "a name stands there"
+        yield match
         at = lower.find(needle, at + 1)
-    return found
 
 
 def replace_first_field(mime: bytes, name: bytes, field: bytes) -> bytes:
     """Message with the first top-level field of that lower-case name replaced; unchanged where there is none."""
     header = find_header(mime)
-    spans = _find_spans(mime[header.start : header.end], name)
-    if not spans:
-        return mime
-    start, end = spans[0]
-    return mime[: header.start + start] + field + mime[header.start + end :]
+    for match in _matches(mime[header.start : header.end], name):
+        if field_name(match[0]) == name:
+            return mime[: header.start + match.start()] + field + mime[header.start + match.end() :]
+    return mime
 
 
 def header_text(mime: bytes, name: bytes) -> str | None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from relayq.compose.encodings import IDENTITY_ENCODINGS
-from relayq.compose.headers import field_name, field_value, find_header, split_fields
+from relayq.compose.headers import field_name, field_value, find_content_fields, find_header
 from relayq.compose.parameters import parse_parameters
 
 MAX_DEPTH = 50
@@ -230,10 +230,8 @@ class _ContentFields:
 def _content_values(block: bytes) -> dict[bytes, bytes]:
     """First value of each ``Content-…`` field of a header block."""
     values: dict[bytes, bytes] = {}
-    if b"content-" in block.lower():
-        for field in split_fields(block):
-            if field[:8].lower() == b"content-":
-                values.setdefault(field_name(field), field_value(field))
+    for field in find_content_fields(block):
+        values.setdefault(field_name(field), field_value(field))
     return values
 
 
