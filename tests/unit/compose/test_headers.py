@@ -84,7 +84,7 @@ def test_header_text() -> None:
 
 
 def test_replace_first_field() -> None:
-    mime = b"From x@y\r\nA: 1\r\nB: 2\r\n 3\r\nb: 4\r\n\r\nB: 5\r\n"
+    mime = b"From x@y\r\nBb: 1\r\nB: 2\r\n 3\r\nb: 4\r\n\r\nB: 5\r\n"
     assert replace_first_field(mime, b"b", b"B: new\r\n") == mime.replace(b"B: 2\r\n 3", b"B: new", 1)
     assert replace_first_field(mime, b"c", b"C: new\r\n") is mime
 
