@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from relayq.config.broker_address import BrokerAddress, EmbeddedAddress, parse_broker_addresses
 from relayq.config.hosts import HIGHEST_PORT, parse_host, parse_mail_host, parse_port, split_port
 from relayq.config.problems import BadValueError
+from relayq.config.store_address import STORE_FORMS, parse_store_address
 from relayq.config.value_types import ValueType, list_of
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -19,7 +20,7 @@ _BLANK_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAddress:
-    """The address of a store or database, recognised by its scheme; the adapter of the engine reads the rest.
+    """The address of a database, recognised by its scheme; the adapter of the engine reads the rest.
 
     Attributes:
         engine: Scheme in lower case, one name per engine.
@@ -30,21 +31,6 @@ class ServiceAddress:
     address: str = field(repr=False)
 
 
-# Scheme → engine, in the order of spec storage.md 2.
-_STORE_ENGINES = {
-    "dir": "directory",
-    "directory": "directory",
-    "sqlite": "sqlite",
-    "mongodb": "mongodb",
-    "mongodb+srv": "mongodb",
-    "postgresql": "postgresql",
-    "postgres": "postgresql",
-    "mysql": "mysql",
-    "couchbase": "couchbase",
-    "s3": "s3",
-    "redis": "redis",
-    "rediss": "redis",
-}
 _DATABASE_ENGINES = {"sqlite": "sqlite", "mysql": "mysql", "postgresql": "postgresql"}
 _AUTHENTICATION_SCHEMES = ("hardcoded", "file", "exec", "http", "https", "ldap", "ldaps", "radius", "users")
 
@@ -174,23 +160,19 @@ def cluster_addresses() -> ValueType:
 
 
 def store_address() -> ValueType:
-    """Return the type of store addresses: ``ServiceAddress``, blank = ``None``."""
-    return _service_address("store address", _STORE_ENGINES)
+    """Return the type of store addresses: ``StoreAddress``, blank = ``None``."""
+    return ValueType(name="store address", expected=f"one of {STORE_FORMS}", parse=parse_store_address, empty=None)
 
 
 def database_address() -> ValueType:
     """Return the type of database addresses: ``ServiceAddress``, blank = ``None``."""
-    return _service_address("database address", _DATABASE_ENGINES)
-
-
-def _service_address(name: str, engines: dict[str, str]) -> ValueType:
-    forms = ", ".join(f"{scheme}://…" for scheme in engines)
+    forms = ", ".join(f"{scheme}://…" for scheme in _DATABASE_ENGINES)
 
     def parse(text: str) -> ServiceAddress:
         address = text.strip()
-        return ServiceAddress(engine=engines[_scheme(address, tuple(engines))], address=address)
+        return ServiceAddress(engine=_DATABASE_ENGINES[_scheme(address, tuple(_DATABASE_ENGINES))], address=address)
 
-    return ValueType(name=name, expected=f"one of {forms}", parse=parse, empty=None)
+    return ValueType(name="database address", expected=f"one of {forms}", parse=parse, empty=None)
 
 
 def proxy_address() -> ValueType:

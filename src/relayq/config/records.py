@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relayq.config.broker_address import BrokerAddress, EmbeddedAddress
-    from relayq.config.network_types import IpNetwork, ServiceAddress
+    from relayq.config.network_types import IpNetwork
+    from relayq.ports import StoreAddress
 
 Strictness = Literal["strict", "loose"]
 
@@ -382,15 +383,17 @@ class StoreSettings(Record):
         ttl: Seconds added to the last delivery time of a message.
         timeout: Seconds for one operation.
         reschedule: Seconds until a retry after a failure of the store.
+        threads: Operations at the same time.
     """
 
     PREFIX: ClassVar[str] = "storage-"
 
-    address: ServiceAddress | None
+    address: StoreAddress | None
     policy: Literal["all", "out", "in", "none"]
     ttl: float
     timeout: float
     reschedule: float
+    threads: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

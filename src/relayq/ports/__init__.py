@@ -27,6 +27,7 @@ from relayq.ports.network import (
 )
 from relayq.ports.observer import Observer
 from relayq.ports.resolver import DnsAnswer, DnsError, DnsFailureKind, MxRecord, Resolver
+from relayq.ports.store import MessageStore, StoreAddress, StoreDamagedError, StoreError, StoreUnavailableError
 
 __all__ = [
     "BindError",
@@ -43,6 +44,7 @@ __all__ = [
     "DnsError",
     "DnsFailureKind",
     "LocalShortageError",
+    "MessageStore",
     "MxRecord",
     "Network",
     "Observer",
@@ -52,6 +54,10 @@ __all__ = [
     "QueueRole",
     "Resolver",
     "Secured",
+    "StoreAddress",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreUnavailableError",
     "TlsError",
     "TlsFailureKind",
     "TlsaRecord",

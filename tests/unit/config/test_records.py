@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from relayq import ports
 from relayq.config import broker_address, network_types, records
 from relayq.config.records import Record
 from relayq.config.setting import Supported
@@ -74,7 +75,7 @@ def test_everything_that_can_be_set_reaches_a_record() -> None:
 @pytest.mark.parametrize("text", ["", EVERYTHING])
 def test_values_have_the_type_their_field_says(tmp_path: Path, text: str) -> None:
     settings = load_text(tmp_path, text)
-    names = {"Mapping": Mapping, **vars(records), **vars(broker_address), **vars(network_types)}
+    names = {"Mapping": Mapping, **vars(records), **vars(broker_address), **vars(network_types), **vars(ports)}
 
     found = all_records(settings)
     assert {type(record) for record in found} == set(RECORDS)

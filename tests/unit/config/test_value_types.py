@@ -11,6 +11,7 @@ from relayq.config.broker_address import parse_broker_addresses
 from relayq.config.network_types import ServiceAddress
 from relayq.config.problems import BadValueError
 from relayq.config.value_types import ValueType
+from relayq.ports import StoreAddress
 
 V4 = ipaddress.IPv4Network
 V6 = ipaddress.IPv6Network
@@ -83,8 +84,7 @@ V6 = ipaddress.IPv6Network
         (net.host(), "[2001:DB8::1]", "2001:db8::1"),
         (net.host(), "2001:db8::1", "2001:db8::1"),
         (net.host(off="0.0.0.0"), "0.0.0.0", None),
-        (net.store_address(), "DIR:///var/mail", ServiceAddress(engine="directory", address="DIR:///var/mail")),
-        (net.store_address(), "mongodb://h1;h2/d/c", ServiceAddress(engine="mongodb", address="mongodb://h1;h2/d/c")),
+        (net.store_address(), "DIR:///var/mail", StoreAddress(engine="directory", scheme="dir", path="/var/mail")),
         (net.database_address(), "sqlite:///d", ServiceAddress(engine="sqlite", address="sqlite:///d")),
         (net.proxy_address(), "socks://proxy:1080", "socks://proxy:1080"),
         (net.authentication(), "hardcoded://a:b", "hardcoded://a:b"),

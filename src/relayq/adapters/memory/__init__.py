@@ -13,6 +13,7 @@ from relayq.adapters.memory.observer import (
 )
 from relayq.adapters.memory.queues import MemoryQueues
 from relayq.adapters.memory.resolver import MemoryResolver
+from relayq.adapters.memory.store import MemoryStore
 
 __all__ = [
     "AttemptFinished",
@@ -22,6 +23,7 @@ __all__ = [
     "MemoryItem",
     "MemoryQueues",
     "MemoryResolver",
+    "MemoryStore",
     "MessageWaits",
     "RecordingListener",
     "RecordingObserver",
