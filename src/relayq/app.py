@@ -21,6 +21,7 @@ from relayq.adapters.sockets import SocketNetwork
 from relayq.adapters.tls import TlsOptions
 from relayq.config import BrokerAddress, EmbeddedAddress, ExitCode, Settings, Source
 from relayq.delivery.admission import Admission, AdmissionLimits
+from relayq.delivery.composer import Composer, ComposerRules
 from relayq.delivery.lane import LaneLimits
 from relayq.delivery.ledger import OutcomeLedger
 from relayq.delivery.names import EhloNames
@@ -209,9 +210,10 @@ class Worker:
         pool = SessionPool(_lane_limits(settings), _max_connections(settings), opener.open, loop, rng.random, observer)
         routing_rules = RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
         router = Router(self._resolver, routing_rules, clock, rng)
+        composer = Composer(_composer_rules(settings))
         pipeline = Pipeline(
-            router, _terms(settings), pool, publisher, admission, _pipeline_rules(settings), retry_rules, clock,
-            observer, rng.random, rng.shuffle,
+            composer, router, _terms(settings), pool, publisher, admission, _pipeline_rules(settings), retry_rules,
+            clock, observer, rng.random, rng.shuffle,
         )  # fmt: skip
         self.scheduler.attach(self.broker, pipeline, publisher, pool, ledger)
 
@@ -405,6 +407,10 @@ def _lane_limits(settings: Settings) -> LaneLimits:
 def _timeouts(settings: Settings) -> SmtpTimeouts:
     given = settings.timeouts
     return SmtpTimeouts(**{name: getattr(given, name) for name in SmtpTimeouts.__struct_fields__})
+
+
+def _composer_rules(settings: Settings) -> ComposerRules:
+    return ComposerRules(eight_bit=settings.session.eight_bit, long_lines=settings.session.long_lines)
 
 
 def _pipeline_rules(settings: Settings) -> PipelineRules:

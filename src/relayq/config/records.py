@@ -234,6 +234,7 @@ class SessionSettings(Record):
         tls_min: Oldest TLS version.
         auth_plaintext: PLAIN and LOGIN without TLS.
         eight_bit: What happens to 8-bit content without 8BITMIME.
+        long_lines: What happens to lines of more than 998 octets.
         bdat: Whether content goes out with BDAT where that is offered.
     """
 
@@ -242,6 +243,7 @@ class SessionSettings(Record):
         "security": "smtp-out-security",
         "tls_min": "smtp-out-tls-min",
         "eight_bit": "8bit",
+        "long_lines": "long-lines",
         "bdat": "smtp-bdat",
     }
 
@@ -251,6 +253,7 @@ class SessionSettings(Record):
     tls_min: Literal["1.0", "1.1", "1.2", "1.3"]
     auth_plaintext: bool
     eight_bit: Literal["convert", "send"]
+    long_lines: Literal["keep", "wrap", "fail"]
     bdat: Literal["never", "auto"]
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 import msgspec
 
 from relayq.delivery.admission import Admission, Ticket
-from relayq.delivery.composer import compose
+from relayq.delivery.composer import Composer, Content
 from relayq.delivery.lane import HostDownError, Lane, Route
 from relayq.delivery.ledger import LedgerEntry
 from relayq.delivery.publisher import Publisher
@@ -106,6 +106,7 @@ class Pipeline:
 
     def __init__(
         self,
+        composer: Composer,
         router: Router,
         terms: SessionTerms,
         pool: SessionPool,
@@ -118,6 +119,7 @@ class Pipeline:
         jitter: Callable[[], float],
         shuffle: Callable[[list[str | None]], None],
     ) -> None:
+        self._composer = composer
         self._router = router
         self._terms = terms
         self._pool = pool
@@ -137,7 +139,7 @@ class Pipeline:
         """
         error: DeliveryError | None = None
         try:
-            content = compose(job.message)  # responsive
+            content = self._composer.prepare(job.message)  # responsive
             attempt = await self._deliver(job, content)  # dns … message
         except NotNowError as wait:
             await self._give_back(job, wait.seconds, wait.reason)
@@ -167,7 +169,7 @@ class Pipeline:
 
     # --- dns, bind, connect … message -------------------------------------------------------------------------------
 
-    async def _deliver(self, job: Job, content: bytes) -> Attempt:
+    async def _deliver(self, job: Job, content: Content) -> Attempt:
         """Walk the candidates until one takes the message or says something about it (spec delivery.md 8.1, 8.3)."""
         allowed = allowed_egress_ips(job.message, self._rules.default_ips)
         if not allowed:
@@ -234,7 +236,7 @@ class Pipeline:
             ways.sort(key=lambda way: self._pool.load(way.routes[0]))
         return ways
 
-    async def _try_way(self, job: Job, content: bytes, way: Way) -> Attempt:
+    async def _try_way(self, job: Job, content: Content, way: Way) -> Attempt:
         """One remote address: the local addresses in turn until one can be bound."""
         unbound: DeliveryError | None = None
         for route in way.routes:
@@ -247,7 +249,7 @@ class Pipeline:
         assert unbound is not None
         raise self._nothing_to_bind(job.message, unbound.reason)
 
-    async def _try_lane(self, job: Job, content: bytes, lane: Lane, demand: TlsDemand) -> Attempt:
+    async def _try_lane(self, job: Job, content: Content, lane: Lane, demand: TlsDemand) -> Attempt:
         """Get a session and send; a reused one that turns out dead is replaced once (spec delivery.md 8.2)."""
         deadline = job.item.consumed_at + self._rules.ack_limit
         session = await lane.acquire(job.ticket, deadline, demand=demand)
@@ -260,7 +262,7 @@ class Pipeline:
         session = await lane.acquire(job.ticket, deadline, fresh=True, demand=demand)
         return await self._transact(job, content, lane, session)
 
-    async def _transact(self, job: Job, content: bytes, lane: Lane, session: Session) -> Attempt:
+    async def _transact(self, job: Job, content: Content, lane: Lane, session: Session) -> Attempt:
         """One transaction on a session that is ours until it is released."""
         error: DeliveryError | None = None
         is_begun = False
@@ -270,7 +272,8 @@ class Pipeline:
             session.messages += 1
             is_begun = True
             deadline = job.item.consumed_at + self._rules.ack_limit
-            reply = await session.transact(_transaction(job.message, content, self._rules.dsn), deadline)
+            final = self._finish(content, session)
+            reply = await session.transact(_transaction(job.message, final, self._rules.dsn), deadline)
         except DeliveryError as failure:
             if _was_dead(failure, session):
                 session.abort()  # says nothing about the host
@@ -284,6 +287,13 @@ class Pipeline:
         finally:
             lane.release(session, error)
         return self._accepted_attempt(job.message, session, reply)
+
+    def _finish(self, content: Content, session: Session) -> Content:
+        """What depends on the peer; nothing was sent for this message yet, so a failure leaves the session usable."""
+        try:
+            return self._composer.finish(content, session.client.capabilities)
+        except DeliveryError as error:
+            raise session.blame(error) from None
 
     def _check_time(self, job: Job) -> None:
         """Once more, right before the connection is used (spec messages.md 4.9)."""
@@ -386,12 +396,13 @@ def _was_dead(error: DeliveryError, session: Session) -> bool:
     return error.reply.code in _GONE_CODES
 
 
-def _transaction(message: Message, content: bytes, configured: DsnOptions | None) -> Transaction:
+def _transaction(message: Message, content: Content, configured: DsnOptions | None) -> Transaction:
     return Transaction(
         sender=message.sender,
         recipient=message.recipient,
-        content=content,
-        has_8bit=not content.isascii(),
+        content=content.octets,
+        has_8bit=content.has_8bit,
+        has_utf8_headers=content.has_utf8_headers,
         dsn=relayed_wishes(message.dsn, configured),
         with_orcpt=message.dsn is not None,
     )

@@ -308,7 +308,7 @@ class Session(asyncio.Protocol):
             self._move_deadline()
         elif self._waiter is not None and not self._waiter.done():
             waiter, self._waiter = self._waiter, None
-            waiter.set_exception(self._blame(self._timed_out(now)))
+            waiter.set_exception(self.blame(self._timed_out(now)))
             self.abort()
         elif self._idle_seconds is not None and not self._is_quitting:
             self.quit()
@@ -386,7 +386,7 @@ class Session(asyncio.Protocol):
                 self._transport = self.secured.transport
                 return self.secured
         self.abort()
-        raise self._blame(error)
+        raise self.blame(error)
 
     def _said_in_clear(self) -> DeliveryError | None:
         """What stands in the way of a handshake (RFC 3207 section 5, CVE-2011-0411 and its kin)."""
@@ -491,7 +491,7 @@ class Session(asyncio.Protocol):
             return event
         if not (isinstance(event, RefusedEvent) and event.is_usable):
             self.abort()
-        raise self._blame(self._error_of(event))
+        raise self.blame(self._error_of(event))
 
     def _error_of(self, event: RefusedEvent | Broken | Closed) -> DeliveryError:
         if isinstance(event, RefusedEvent):
@@ -526,7 +526,7 @@ class Session(asyncio.Protocol):
         members.append(("sent", {"connection": self._sent, "data": self._sent_content}))
         return tuple(members)
 
-    def _blame(self, error: DeliveryError) -> DeliveryError:
+    def blame(self, error: DeliveryError) -> DeliveryError:
         """Add what is known about the connection (spec results.md 5.1)."""
         error.details = self.details()
         error.egress_ip = self.egress_ip or None
