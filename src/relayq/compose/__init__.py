@@ -1,6 +1,7 @@
 """Messages as octets, looked into, edited and recoded without writing them anew: values in, octets out. Layer 2."""
 
 from relayq.compose.analysis import Analysis, analyse
+from relayq.compose.dkim import NoAuthorError, PreparedSignatures, SigningFailedError, prepare_signatures, sign_message
 from relayq.compose.eightbit import to_seven_bit
 from relayq.compose.errors import (
     ComposeError,
@@ -12,6 +13,7 @@ from relayq.compose.errors import (
 from relayq.compose.header_values import encode_field
 from relayq.compose.headers import HeaderEdits, edit_headers, parse_header_edits
 from relayq.compose.long_lines import treat_long_lines
+from relayq.compose.signing_keys import PrivateKeys, SigningKey, SigningKeyError, UnusableKeyError, parse_signing_keys
 
 __all__ = [
     "Analysis",
@@ -20,11 +22,21 @@ __all__ = [
     "HeaderEdits",
     "HeaderError",
     "LongLineError",
+    "NoAuthorError",
+    "PreparedSignatures",
+    "PrivateKeys",
+    "SigningFailedError",
+    "SigningKey",
+    "SigningKeyError",
     "TransferDecodingError",
+    "UnusableKeyError",
     "analyse",
     "edit_headers",
     "encode_field",
     "parse_header_edits",
+    "parse_signing_keys",
+    "prepare_signatures",
+    "sign_message",
     "to_seven_bit",
     "treat_long_lines",
 ]
