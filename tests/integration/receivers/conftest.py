@@ -11,11 +11,12 @@ import pytest
 
 from tests.conftest import missing_server
 from tests.support.ports import free_port
-from tests.support.receivers import exim, postfix
+from tests.support.receivers import exim, opensmtpd, postfix
 from tests.support.receivers.certificates import Certificates
 from tests.support.receivers.dovecot import Dovecot
 from tests.support.receivers.exim import Exim
 from tests.support.receivers.jail import JailedServer
+from tests.support.receivers.opensmtpd import OpenSmtpd
 from tests.support.receivers.postfix import Postfix
 from tests.support.receivers.sender import Sender
 
@@ -40,7 +41,7 @@ def need(server: type[JailedServer]) -> None:
 @pytest.fixture(scope="session")
 def port() -> int:
     """Every receiver listens on this port of its own addresses, so that one sender reaches them all."""
-    return free_port(*postfix.SERVICES, *exim.ADDRESSES)
+    return free_port(*postfix.SERVICES, *exim.ADDRESSES, *opensmtpd.ADDRESSES)
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +71,14 @@ def exim_server(port: int, certificates: Certificates) -> Iterator[Exim]:
     """A running Exim."""
     need(Exim)
     with Exim(port, certificates) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def opensmtpd_server(port: int, certificates: Certificates) -> Iterator[OpenSmtpd]:
+    """A running OpenSMTPD."""
+    need(OpenSmtpd)
+    with OpenSmtpd(port, certificates) as server:
         yield server
 
 

@@ -50,8 +50,8 @@ class Jail:
         self.root.chmod(0o755)
         shutil.copytree(UNPACKED / package, self.root, symlinks=True, dirs_exist_ok=True, copy_function=_link_or_copy)
         self.uids = {name: FIRST_UID + number for number, name in enumerate(users)}
-        for folder in ("etc", "dev", "var", "run", "tmp"):
-            (self.root / folder).mkdir(exist_ok=True)
+        for folder in ("etc", "dev", "var/run", "run", "tmp"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
         (self.root / "tmp").chmod(0o1777)
         self._write_accounts()
         self._make_devices()
@@ -88,6 +88,10 @@ class Jail:
         os.chown(made, uid, uid)
         made.chmod(mode)
         return made
+
+    def add_shell(self) -> None:
+        """Give the root this machine's ``/bin/sh``, for a server that runs programs by command line."""
+        shutil.copy2(Path("/bin/sh").resolve(), self.root / "usr/bin/sh")
 
     def start(self, *command: str) -> Process:
         """Start a program of the package inside; its output goes to the file ``output`` of the root."""
