@@ -6,13 +6,20 @@ of its own (a folder, a database, a bucket, a prefix).
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from relayq.adapters.memory import MemoryStore
-from relayq.ports import MessageStore
+from relayq.adapters.store import sqlite
+from relayq.adapters.store.directory import DirectoryStore
+from relayq.adapters.store.sqlite import SqliteStore
+from relayq.ports import MessageStore, StoreAddress
 
 PATIENCE = 30.0  # seconds; nothing waits that long unless it is broken
 
@@ -87,8 +94,99 @@ class MemoryFactory:
         """Nothing outlives the test."""
 
 
+class DirectoryFactory:
+    """A folder per test."""
+
+    can_compress = True
+    can_split = False
+    can_expire = True
+
+    def __init__(self, folder: Path) -> None:
+        self._root = folder / "bodies"
+
+    def make(self, *, compress: bool = False, part_bytes: int | None = None) -> MessageStore:
+        del part_bytes
+        return DirectoryStore(address("directory", self._root, compress=compress))
+
+    def make_unreachable(self) -> MessageStore:
+        obstacle = self._root.with_name("obstacle")
+        obstacle.touch()
+        return DirectoryStore(address("directory", obstacle / "bodies"))
+
+    async def put_foreign(self, key: str, value: bytes) -> None:
+        self._root.mkdir(exist_ok=True)
+        (self._root / key).write_bytes(value)
+
+    async def damage(self, key: str) -> None:
+        [path] = self._root.rglob(f"{key}.gz")
+        status = path.stat()
+        os.truncate(path, status.st_size // 2)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    async def count(self) -> int:
+        files = [path for path in self._root.rglob("*") if path.is_file()]
+        assert not [path for path in files if path.name.startswith(".tmp-")]
+        bodies = [path for path in files if ".expire" not in path.parts]
+        markers = [path for path in files if ".expire" in path.parts]
+        assert len(markers) <= len(bodies)
+        return len(bodies)
+
+    async def close(self) -> None:
+        """The folder goes with the test."""
+
+
+class SqliteFactory:
+    """A file per test."""
+
+    can_compress = True
+    can_split = True
+    can_expire = True
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "bodies.db"
+
+    def make(self, *, compress: bool = False, part_bytes: int | None = None) -> MessageStore:
+        return SqliteStore(
+            address("sqlite", self._path, compress=compress), threads=2, part_bytes=part_bytes or sqlite.PART_BYTES
+        )
+
+    def make_unreachable(self) -> MessageStore:
+        obstacle = self._path.with_name("obstacle")
+        obstacle.write_bytes(b"no database " * 100)
+        return SqliteStore(address("sqlite", obstacle))
+
+    async def put_foreign(self, key: str, value: bytes) -> None:
+        store = self.make()
+        await store.probe()
+        await store.close()
+        self._execute("INSERT INTO messages (id, value) VALUES (?, ?)", key, value)
+
+    async def damage(self, key: str) -> None:
+        if not self._execute("DELETE FROM messages WHERE id = ?", f"{key}.part1"):
+            self._execute("UPDATE messages SET value = substr(value, 1, size / 2), size = size / 2 WHERE id = ?", key)
+
+    async def count(self) -> int:
+        with contextlib.closing(sqlite3.connect(self._path)) as connection:
+            count: int = connection.execute("SELECT count(*) FROM messages").fetchone()[0]
+        return count
+
+    def _execute(self, statement: str, *values: object) -> int:
+        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as connection:
+            return connection.execute(statement, values).rowcount
+
+    async def close(self) -> None:
+        """The file goes with the test's folder."""
+
+
+def address(engine: str, path: Path, *, compress: bool = False) -> StoreAddress:
+    """Address of a store in the file system."""
+    return StoreAddress(engine=engine, scheme=engine, path=str(path), compress=compress)
+
+
 # Name → factory and marks. A factory is made inside the running loop.
 ADAPTERS: dict[str, tuple[Callable[[pytest.FixtureRequest], StoreFactory], tuple[pytest.MarkDecorator, ...]]] = {
+    "directory": (lambda request: DirectoryFactory(request.getfixturevalue("tmp_path")), ()),
+    "sqlite": (lambda request: SqliteFactory(request.getfixturevalue("tmp_path")), ()),
     "memory": (lambda _request: MemoryFactory(), ()),
 }
 

@@ -1,0 +1,46 @@
+"""From the address of a store to the store; the driver of an engine is imported only when that engine is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+
+from relayq.ports import MessageStore, StoreAddress
+
+# Engine → module of this package, its class (made from the address and the number of threads), extra of the package.
+_ENGINES: Mapping[str, tuple[str, str, str | None]] = {
+    "directory": ("directory", "DirectoryStore", None),
+    "sqlite": ("sqlite", "SqliteStore", None),
+    "mongodb": ("mongodb", "MongoDbStore", "mongodb"),
+    "postgresql": ("postgresql", "PostgreSqlStore", "postgresql"),
+    "mysql": ("mysql", "MySqlStore", "mysql"),
+    "couchbase": ("couchbase", "CouchbaseStore", "couchbase"),
+    "s3": ("s3", "S3Store", "s3"),
+    "redis": ("redis", "RedisStore", "redis"),
+}
+
+
+class MissingLibraryError(Exception):
+    """The client library of an engine is not installed; the text says which extra of the package has it."""
+
+
+def open_store(address: StoreAddress, threads: int = 1) -> MessageStore:
+    """The store at an address; it connects with its first operation.
+
+    Args:
+        address: Where it is.
+        threads: Operations that run at the same time.
+
+    Raises:
+        MissingLibraryError: The engine's client library is not installed.
+    """
+    module_name, class_name, extra = _ENGINES[address.engine]
+    try:
+        module = importlib.import_module(f"relayq.adapters.store.{module_name}")
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"a store at {address.scheme}:// needs a library that is not installed ({error.name}): "
+            f"pip install 'relayq[{extra}]'"
+        ) from error
+    make: Callable[[StoreAddress, int], MessageStore] = getattr(module, class_name)
+    return make(address, threads)
