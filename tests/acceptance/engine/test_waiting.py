@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relayq.delivery.composer import compose
+from relayq.delivery.composer import Composer, Content
 from relayq.model import Message
 from relayq.model.message_json import Members, parse_message
 from tests.support.engine import DOMAIN, OUTBOX, Engine, eventually, mail, parse_at
@@ -202,12 +202,14 @@ async def test_the_reply_to_content_is_waited_for_beyond_the_time_to_acknowledge
 async def test_a_crash_while_handling_one_message_sends_it_back_and_spares_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fragile(message: Message, *rest: Any) -> Any:
+    prepare = Composer.prepare
+
+    def fragile(self: Composer, message: Message) -> Content:
         if message.mime == b"poison\r\n":
             raise RuntimeError("a bug")
-        return compose(message, *rest)
+        return prepare(self, message)
 
-    monkeypatch.setattr("relayq.delivery.pipeline.compose", fragile)
+    monkeypatch.setattr(Composer, "prepare", fragile)
     async with Engine() as engine:
         engine.may_crash = True
         await engine.serve([*opening(), *transaction()])
