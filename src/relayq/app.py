@@ -45,6 +45,7 @@ from relayq.ports import (
     BrokerStorageError,
     BrokerUnavailableError,
     Clock,
+    DomainPolicies,
     Network,
     Observer,
     OutboxItem,
@@ -206,13 +207,15 @@ class Worker:
         publisher = Publisher(self.broker, ledger, _publisher_rules(settings), clock, observer)
         names = EhloNames(settings.session.ehlo_name or "", settings.session.hostname, self._resolver, clock.monotonic)
         network = network or SocketNetwork(loop, _tls_options(settings))
-        opener = SessionOpener(network, names, _timeouts(settings), loop, _dialogue_rules(settings))
+        opener = SessionOpener(network, names, _timeouts(settings), loop, _dialogue_rules(settings), observer)
         pool = SessionPool(_lane_limits(settings), _max_connections(settings), opener.open, loop, rng.random, observer)
         routing_rules = RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
         router = Router(self._resolver, routing_rules, clock, rng)
         composer = Composer(_composer_rules(settings))
+        self._sts = _domain_policies(settings, self._resolver, clock)
+        terms = _terms(settings, self._resolver, self._sts, observer)
         pipeline = Pipeline(
-            composer, router, _terms(settings), pool, publisher, admission, _pipeline_rules(settings), retry_rules,
+            composer, router, terms, pool, publisher, admission, _pipeline_rules(settings), retry_rules,
             clock, observer, rng.random, rng.shuffle,
         )  # fmt: skip
         self.scheduler.attach(self.broker, pipeline, publisher, pool, ledger)
@@ -232,6 +235,8 @@ class Worker:
         if self._acknowledging:
             await asyncio.wait(self._acknowledging, timeout=5.0)
         await self.broker.close()
+        if self._sts is not None:
+            await self._sts.close()
         if self._owns_resolver:
             assert isinstance(self._resolver, DnsResolver)
             await self._resolver.close()
@@ -335,8 +340,19 @@ def _sink(settings: Settings) -> Sink | None:
     return Sink(address=route.sink_address, port=route.sink_port, credentials=credentials)
 
 
-def _terms(settings: Settings) -> SessionTerms:
-    return SessionTerms(LEVELS[settings.session.security], _sink(settings))
+def _terms(settings: Settings, resolver: Resolver, sts: DomainPolicies | None, observer: Observer) -> SessionTerms:
+    session = settings.session
+    dane = resolver if session.dane == "auto" else None
+    return SessionTerms(LEVELS[session.security], observer, sink=_sink(settings), dane=dane, sts=sts)
+
+
+def _domain_policies(settings: Settings, resolver: Resolver, clock: Clock) -> DomainPolicies | None:
+    if settings.session.mta_sts == "never" or settings.route.sink_address is not None:
+        return None
+    from relayq.adapters.mta_sts import HttpsPolicies
+    from relayq.adapters.policy_fetcher import PolicyFetcher
+
+    return HttpsPolicies(resolver, PolicyFetcher(resolver), clock)
 
 
 def _dialogue_rules(settings: Settings) -> DialogueRules:

@@ -33,7 +33,7 @@ _DIGESTS: dict[int, Callable[[bytes], bytes]] = {
 
 
 def match_chain(chain: Sequence[bytes], demand: TlsDemand, now: datetime | None = None) -> str:
-    """Name the chain was found good for: the host of the demand.
+    """Name the chain was found good for.
 
     Args:
         chain: As presented, DER, the host's own certificate first.
@@ -52,12 +52,15 @@ def match_chain(chain: Sequence[bytes], demand: TlsDemand, now: datetime | None 
     if any(record.usage == DANE_EE and _matches(record, leaf) for record in demand.tlsa):
         return demand.host
     anchors = [record for record in demand.tlsa if record.usage == DANE_TA]
-    reason = "matches no TLSA record"
-    if anchors:
-        reason = _anchor_problem(certificates, anchors, demand, now or datetime.now(UTC))
-        if not reason:
-            return demand.host
-    raise TlsError(TlsFailureKind.CERTIFICATE, f"certificate {reason}")
+    if not anchors:
+        raise TlsError(TlsFailureKind.CERTIFICATE, "certificate matches no TLSA record")
+    matched = matching_name(demand.names, _names(leaf))
+    if matched is None:
+        raise TlsError(TlsFailureKind.NAME, f"certificate is not for {' or '.join(demand.names)}")
+    problem = _anchor_problem(certificates, anchors, now or datetime.now(UTC))
+    if problem is not None:
+        raise TlsError(TlsFailureKind.CERTIFICATE, f"certificate {problem}")
+    return matched
 
 
 def _read(chain: Sequence[bytes]) -> list[x509.Certificate]:
@@ -84,25 +87,20 @@ def _matches(record: TlsaRecord, certificate: x509.Certificate) -> bool:
     return hmac.compare_digest(digest(selected), record.association)
 
 
-def _anchor_problem(
-    certificates: list[x509.Certificate], anchors: list[TlsaRecord], demand: TlsDemand, now: datetime
-) -> str:
-    """What is wrong with the chain up to a trust anchor; empty if nothing is."""
+def _anchor_problem(certificates: list[x509.Certificate], anchors: list[TlsaRecord], now: datetime) -> str | None:
+    """What is wrong with the chain up to a trust anchor."""
     certificates = [*certificates, *_read([entry.association for entry in anchors if _is_whole(entry)])]
-    leaf = certificates[0]
-    if matching_name(demand.names, _names(leaf)) is None:
-        return f"is not for {' or '.join(demand.names)}"
-    current, path = leaf, 0
-    while path < MAX_CHAIN:
+    current = certificates[0]
+    for _ in range(MAX_CHAIN):
         if not current.not_valid_before_utc <= now <= current.not_valid_after_utc:
             return "or one above it is not valid at this time"
         if any(_matches(record, current) for record in anchors):
-            return ""
-        issuer = next((other for other in certificates if _has_issued(other, current)), None)
-        if issuer is None or issuer is current:
-            return "does not lead to a trust anchor of the TLSA records"
-        current, path = issuer, path + 1
-    return "has a chain that does not end"
+            return None
+        issuer = next((other for other in certificates if other != current and _has_issued(other, current)), None)
+        if issuer is None:
+            break
+        current = issuer
+    return "does not lead to a trust anchor of the TLSA records"
 
 
 def _is_whole(record: TlsaRecord) -> bool:

@@ -15,6 +15,7 @@ class LogObserver:
         outcomes: Attempts by outcome.
         results: Attempts by state and result.
         waits: Messages given back, by reason.
+        tls_failures: Sessions that policies of domains prevented, by policy and kind.
         sessions: Sessions opened and not yet closed.
     """
 
@@ -23,6 +24,7 @@ class LogObserver:
         self.outcomes: Counter[Outcome] = Counter()
         self.results: Counter[tuple[str, str]] = Counter()
         self.waits: Counter[str] = Counter()
+        self.tls_failures: Counter[tuple[str, str]] = Counter()
         self.sessions = 0
         self.crashes = 0
 
@@ -50,6 +52,11 @@ class LogObserver:
         """Count it."""
         del route, messages
         self.sessions -= 1
+
+    def tls_failed(self, domain: str, host: str, policy: str, kind: str) -> None:
+        """Count it; what ended an attempt is logged with the attempt."""
+        del domain, host
+        self.tls_failures[policy, kind] += 1
 
     def warn(self, component: str, text: str) -> None:
         """Log it."""

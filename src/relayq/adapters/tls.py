@@ -44,6 +44,8 @@ _NOT_TLS = frozenset((
 ))  # fmt: skip
 """OpenSSL's reasons for octets that are no TLS record, or no message of a handshake."""
 
+_OUT_OF_TIME = frozenset((9, 10))
+"""OpenSSL's ``X509_V_ERR_CERT_NOT_YET_VALID`` and ``…_HAS_EXPIRED``."""
 _NO_LIMIT = 86_400.0
 """Seconds for the handshake as the event loop counts them: the session has a limit of its own."""
 _SHUTDOWN_SECONDS = 5.0
@@ -190,7 +192,8 @@ def peer_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
 
 def _failure(error: ssl.SSLError) -> TlsError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return TlsError(TlsFailureKind.CERTIFICATE, f"certificate refused: {error.verify_message}")
+        kind = TlsFailureKind.EXPIRED if error.verify_code in _OUT_OF_TIME else TlsFailureKind.CERTIFICATE
+        return TlsError(kind, f"certificate refused: {error.verify_message}")
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return TlsError(TlsFailureKind.LOST, "closed during the TLS handshake")
     reason = error.reason or "unknown"

@@ -235,6 +235,8 @@ class SessionSettings(Record):
         auth_plaintext: PLAIN and LOGIN without TLS.
         eight_bit: What happens to 8-bit content without 8BITMIME.
         long_lines: What happens to lines of more than 998 octets.
+        dane: Whether TLSA records are honoured.
+        mta_sts: Whether MTA-STS policies are.
         bdat: Whether content goes out with BDAT where that is offered.
     """
 
@@ -252,6 +254,8 @@ class SessionSettings(Record):
     security: Literal["optional", "opportunistic", "required", "verified"]
     tls_min: Literal["1.0", "1.1", "1.2", "1.3"]
     auth_plaintext: bool
+    dane: Literal["auto", "never"]
+    mta_sts: Literal["auto", "never"]
     eight_bit: Literal["convert", "send"]
     long_lines: Literal["keep", "wrap", "fail"]
     bdat: Literal["never", "auto"]

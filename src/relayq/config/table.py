@@ -277,6 +277,16 @@ _DELIVERY = (
         YES,
     ),
     _row("smtp-out-tls-min", one_of("1.0", "1.1", "1.2", "1.3"), "1.2", _A, _R, "Oldest TLS version used.", YES),
+    _row(
+        "dane",
+        one_of("auto", "never"),
+        "auto",
+        _C,
+        _R,
+        "Hold certificates against TLSA records where DNSSEC vouches for them; `auto` = with a validating resolver.",
+        YES,
+    ),
+    _row("mta-sts", one_of("auto", "never"), "never", _C, _R, "Look for MTA-STS policies and honour them.", YES),
     _row("auth-plaintext", boolean(), "false", _A, _R, "Passwords may travel without TLS.", YES),
     _row("smtp-out-port", port(), "25", _A, _R, "Port of the servers found by MX records.", YES),
     _row(

@@ -12,8 +12,8 @@ from relayq.delivery.names import EhloNames
 from relayq.delivery.session import Session, SmtpTimeouts
 from relayq.delivery.terms import Sink
 from relayq.model import DeliveryError, DeliveryState, Refused, Scope, TimedOut
-from relayq.policy.tls import SUBMISSIONS_PORT, ClearMemory, SecurityLevel, TlsDemand
-from relayq.ports import BindError, ConnectError, Network, Secured
+from relayq.policy.tls import SUBMISSIONS_PORT, ClearMemory, PolicySource, SecurityLevel, TlsDemand, report_type
+from relayq.ports import BindError, ConnectError, Network, Observer, Secured
 from relayq.smtp import SmtpClient, StartTls, TlsMode
 
 
@@ -41,6 +41,7 @@ class SessionOpener:
         timeouts: SmtpTimeouts,
         loop: asyncio.AbstractEventLoop,
         rules: DialogueRules,
+        observer: Observer,
     ) -> None:
         self._network = network
         self._names = names
@@ -48,6 +49,7 @@ class SessionOpener:
         self._limits = timeouts.by_state()
         self._loop = loop
         self._rules = rules
+        self._observer = observer
         self._clear = ClearMemory()
 
     async def open(self, lane: Lane, deadline: float, demand: TlsDemand) -> Session:
@@ -69,6 +71,9 @@ class SessionOpener:
         try:
             return await self._open(lane, deadline, demand, mode)
         except DeliveryError as error:
+            if error.state is DeliveryState.STARTTLS and demand.source is not PolicySource.NOBODY:
+                kind = report_type(demand.source, error.cause)
+                self._observer.tls_failed(demand.domain, demand.host, demand.source.value, kind)
             if mode not in _CAN_DO_WITHOUT or error.state is not DeliveryState.STARTTLS:
                 raise
             if error.scope is not Scope.HOST:

@@ -21,7 +21,7 @@ from relayq.delivery.publisher import Publisher
 from relayq.delivery.router import Router
 from relayq.delivery.session import Session
 from relayq.delivery.session_pool import SessionPool
-from relayq.delivery.terms import SessionTerms
+from relayq.delivery.terms import SessionTerms, Terms
 from relayq.delivery.waiting import CRASHED_SECONDS, PARKED_SECONDS, NotNowError
 from relayq.model import (
     Attempt,
@@ -40,7 +40,7 @@ from relayq.policy.egress import allowed_egress_ips, order_egress_ips
 from relayq.policy.local_codes import local_code
 from relayq.policy.retry import RetryRules, choose_failure, deadline_of, decide_outcome
 from relayq.policy.routing import Candidate, Target
-from relayq.policy.tls import TlsDemand
+from relayq.policy.tls import NO_DEMAND, TlsDemand
 from relayq.policy.wishes import relayed_wishes
 from relayq.ports import Clock, Observer, OutboxItem
 from relayq.smtp import Transaction
@@ -94,11 +94,13 @@ class Way(msgspec.Struct, frozen=True):
 
     Attributes:
         demand: What a session there has to show.
-        routes: One per local address of its family, preferred one first; not empty.
+        routes: One per local address of its family, preferred one first; empty if it may not be.
+        refusal: Why it may not be reached; ``None`` if it may.
     """
 
     demand: TlsDemand
     routes: list[Route]
+    refusal: DeliveryError | None = None
 
 
 class Pipeline:
@@ -182,7 +184,10 @@ class Pipeline:
         while candidates := (walk.try_next() or await walk.next()):
             if walk.temporary is not None and walk.temporary not in failures:
                 failures.append(walk.temporary)
-            for way in self._order_ways(job, candidates, allowed):
+            terms = self._terms.try_decide(job.message, job.target, candidates)
+            if terms is None:
+                terms = await self._terms.decide(job.message, job.target, candidates)
+            for way in self._order_ways(job, candidates, terms, allowed):
                 try:
                     return await self._try_way(job, content, way)
                 except HostDownError as down:
@@ -214,12 +219,16 @@ class Pipeline:
             return True
         return self._rules.failover_on_4xx and error.reply is not None and error.reply.severity == 4
 
-    def _order_ways(self, job: Job, candidates: tuple[Candidate, ...], allowed: tuple[str | None, ...]) -> list[Way]:
+    def _order_ways(
+        self, job: Job, candidates: tuple[Candidate, ...], terms: list[Terms], allowed: tuple[str | None, ...]
+    ) -> list[Way]:
         """One per candidate that can be reached, the least loaded first."""
         login = self._terms.credentials(job.target)
         ways: list[Way] = []
-        for candidate in candidates:
-            demand = self._terms.demand(job.message, job.target, candidate)
+        for candidate, demand in zip(candidates, terms, strict=True):
+            if isinstance(demand, DeliveryError):
+                ways.append(Way(NO_DEMAND, [], demand))
+                continue
             address, port, policy = candidate.address, candidate.port, demand.policy
             routes = {ip: Route(ip, address, port, policy, login) for ip in allowed}
             ips = order_egress_ips(
@@ -233,11 +242,13 @@ class Pipeline:
                 ways.append(Way(demand, [routes[ip] for ip in ips]))
         if len(ways) > 1:
             # They are of one preference, in random order; a stable sort keeps that among equally loaded ones.
-            ways.sort(key=lambda way: self._pool.load(way.routes[0]))
+            ways.sort(key=lambda way: self._pool.load(way.routes[0]) if way.routes else 0)
         return ways
 
     async def _try_way(self, job: Job, content: Content, way: Way) -> Attempt:
         """One remote address: the local addresses in turn until one can be bound."""
+        if way.refusal is not None:
+            raise way.refusal
         unbound: DeliveryError | None = None
         for route in way.routes:
             try:

@@ -47,6 +47,7 @@ _READ_LIMIT = 1 << 16
 _TLS_ERRORS: dict[TlsFailureKind, type[DeliveryError]] = {
     TlsFailureKind.REFUSED: Refused,
     TlsFailureKind.CERTIFICATE: Refused,
+    TlsFailureKind.EXPIRED: Refused,
     TlsFailureKind.NAME: Refused,
     TlsFailureKind.NOT_TLS: Unusable,
     TlsFailureKind.LOST: ConnectionLost,
@@ -54,6 +55,7 @@ _TLS_ERRORS: dict[TlsFailureKind, type[DeliveryError]] = {
 _TLS_CAUSES = {
     TlsFailureKind.REFUSED: "tls-failed",
     TlsFailureKind.CERTIFICATE: "tls-certificate",
+    TlsFailureKind.EXPIRED: "tls-expired",
     TlsFailureKind.NAME: "tls-name",
 }
 

@@ -59,6 +59,14 @@ class TlsPolicy(msgspec.Struct, frozen=True, cache_hash=True):
         return f"{self.level.name.lower()} {self.host}".rstrip()
 
 
+class PolicySource(enum.Enum):
+    """Who raised a demand above what message and configuration ask for; the words of TLS reports (RFC 8460)."""
+
+    NOBODY = "no-policy-found"
+    DANE = "tlsa"
+    STS = "sts"
+
+
 class TlsDemand(msgspec.Struct, frozen=True):
     """What has to be shown when a session is opened.
 
@@ -68,14 +76,20 @@ class TlsDemand(msgspec.Struct, frozen=True):
         names: Domains, host names or IP addresses; the certificate has to be valid for one of them. Only looked at
             where the policy is ``VERIFIED``, or ``DANE`` with a trust anchor.
         tlsa: Usable TLSA records; only at the level ``DANE``.
+        source: Whose policy raised it.
+        domain: Recipient domain whose policy did; empty if none did.
     """
 
     policy: TlsPolicy
     host: str = ""
     names: tuple[str, ...] = ()
     tlsa: tuple[TlsaRecord, ...] = ()
+    source: PolicySource = PolicySource.NOBODY
+    domain: str = ""
 
 
+_TLSA_OCTETS = {0: None, 1: 32, 2: 64}
+"""Length of what a record holds, by matching type; the whole certificate or key has any."""
 _SHARED = {level: TlsPolicy(level) for level in SecurityLevel}
 NO_DEMAND = TlsDemand(_SHARED[SecurityLevel.OPTIONAL])
 
@@ -102,6 +116,65 @@ def demand_tls(level: SecurityLevel, host: str, domain: str | None) -> TlsDemand
         return TlsDemand(_SHARED[level], host)
     names = (host,) if domain is None or domain == host else (host, domain)
     return TlsDemand(TlsPolicy(level, host), host, names)
+
+
+def usable_tlsa(records: Iterable[TlsaRecord]) -> tuple[TlsaRecord, ...]:
+    """Records that mean something for SMTP: DANE-TA or DANE-EE, of known kinds (RFC 7672 section 3.1)."""
+    return tuple(
+        record
+        for record in records
+        if record.usage in {DANE_TA, DANE_EE}
+        and record.selector in {0, 1}
+        and record.matching_type in _TLSA_OCTETS
+        and record.association
+        and _TLSA_OCTETS[record.matching_type] in {None, len(record.association)}
+    )
+
+
+def raise_for_dane(demand: TlsDemand, records: tuple[TlsaRecord, ...], domain: str | None) -> TlsDemand:
+    """The demand once DNSSEC-validated TLSA records of its host are known (RFC 7672 section 2.2).
+
+    They take the place of whatever else was to be shown. Records that cannot be used still say that the host has TLS.
+
+    Args:
+        demand: From :func:`demand_tls`.
+        records: Not empty.
+        domain: Recipient domain, for which the certificate of a trust anchor may be as well; ``None`` for a smarthost.
+    """
+    host = demand.host
+    usable = usable_tlsa(records)
+    if usable:
+        names = (host,) if domain is None or domain == host else (host, domain)
+        return TlsDemand(TlsPolicy(SecurityLevel.DANE, host), host, names, usable, PolicySource.DANE, domain or host)
+    if demand.policy.level >= SecurityLevel.REQUIRED:
+        return demand
+    return TlsDemand(_SHARED[SecurityLevel.REQUIRED], host, source=PolicySource.DANE, domain=domain or host)
+
+
+def raise_for_sts(demand: TlsDemand, domain: str) -> TlsDemand:
+    """The demand under an enforced MTA-STS policy: a certificate for the host's own name (RFC 8461 section 4.2)."""
+    host = demand.host
+    return TlsDemand(TlsPolicy(SecurityLevel.VERIFIED, host), host, (host,), source=PolicySource.STS, domain=domain)
+
+
+_REPORT_TYPES = {
+    "starttls-missing": "starttls-not-supported",
+    "tls-name": "certificate-host-mismatch",
+    "tls-expired": "certificate-expired",
+    "tls-certificate": "certificate-not-trusted",
+}
+
+
+def report_type(source: PolicySource, cause: str | None) -> str:
+    """What a TLS report calls a session that did not come about (RFC 8460 section 4.3).
+
+    Args:
+        source: Whose policy it failed.
+        cause: Local cause of the failure, ``None`` when the peer refused.
+    """
+    if source is PolicySource.DANE and cause != "starttls-missing":
+        return "validation-failure"
+    return _REPORT_TYPES.get(cause or "", "validation-failure")
 
 
 def matching_name(names: Iterable[str], presented: Iterable[str]) -> str | None:

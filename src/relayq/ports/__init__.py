@@ -16,6 +16,7 @@ from relayq.ports.broker import (
     TopologyError,
 )
 from relayq.ports.clock import Clock
+from relayq.ports.domain_policies import DomainPolicies
 from relayq.ports.network import (
     BindError,
     ConnectError,
@@ -43,6 +44,7 @@ __all__ = [
     "DnsAnswer",
     "DnsError",
     "DnsFailureKind",
+    "DomainPolicies",
     "LocalShortageError",
     "MessageStore",
     "MxRecord",

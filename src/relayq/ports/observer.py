@@ -31,6 +31,17 @@ class Observer(Protocol):
         """An SMTP session ended after ``messages`` messages."""
         ...
 
+    def tls_failed(self, domain: str, host: str, policy: str, kind: str) -> None:
+        """A policy of a domain kept mail from a host, or would have if it were enforced; for TLS reports (RFC 8460).
+
+        Args:
+            domain: Recipient domain.
+            host: Mail host.
+            policy: Policy type of a report: ``sts`` or ``tlsa``.
+            kind: Result type of a report, such as ``certificate-expired``.
+        """
+        ...
+
     def warn(self, component: str, text: str) -> None:
         """Something an operator should know."""
         ...

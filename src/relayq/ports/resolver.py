@@ -93,3 +93,19 @@ class Resolver(Protocol):
     async def fetch_name(self, address: str) -> str | None:
         """Host name of an address by PTR that also resolves back to it, ``None`` when there is none (best effort)."""
         ...
+
+    async def fetch_txt(self, name: str) -> DnsAnswer:
+        """TXT records as texts, the strings of each joined.
+
+        Raises:
+            DnsError: No answer.
+        """
+        ...
+
+    async def fetch_tlsa(self, name: str) -> DnsAnswer:
+        """TLSA records of ``_25._tcp.host``; worth something only if ``is_authentic``.
+
+        Raises:
+            DnsError: No answer.
+        """
+        ...

@@ -182,6 +182,8 @@ rabbitmq-max-redeliveries 0
 retry-jitter 0
 failover-on-4xx false
 smtp-bdat never
+dane auto
+mta-sts never
 inlinecss-important true
 personalize-headers subject
 personalize-escape none

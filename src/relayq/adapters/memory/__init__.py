@@ -9,6 +9,7 @@ from relayq.adapters.memory.observer import (
     RecordingObserver,
     SessionClosed,
     SessionOpened,
+    TlsFailed,
     Warned,
 )
 from relayq.adapters.memory.queues import MemoryQueues
@@ -29,5 +30,6 @@ __all__ = [
     "RecordingObserver",
     "SessionClosed",
     "SessionOpened",
+    "TlsFailed",
     "Warned",
 ]

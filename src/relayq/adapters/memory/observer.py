@@ -40,6 +40,15 @@ class SessionClosed(msgspec.Struct, frozen=True):
     messages: int
 
 
+class TlsFailed(msgspec.Struct, frozen=True):
+    """Arguments of `Observer.tls_failed`."""
+
+    domain: str
+    host: str
+    policy: str
+    kind: str
+
+
 class Warned(msgspec.Struct, frozen=True):
     """Arguments of `Observer.warn`."""
 
@@ -105,6 +114,10 @@ class RecordingObserver:
     def session_closed(self, route: str, messages: int) -> None:
         """Keep the event."""
         self.events.append(SessionClosed(route, messages))
+
+    def tls_failed(self, domain: str, host: str, policy: str, kind: str) -> None:
+        """Keep the event."""
+        self.events.append(TlsFailed(domain, host, policy, kind))
 
     def warn(self, component: str, text: str) -> None:
         """Keep the event."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Hashable, Iterable
 
-from relayq.ports import Clock, DnsAnswer, DnsError, DnsFailureKind, MxRecord
+from relayq.ports import Clock, DnsAnswer, DnsError, DnsFailureKind, MxRecord, TlsaRecord
 
 DEFAULT_TTL = 300.0
 
-_Records = tuple[MxRecord, ...] | tuple[str, ...]
+_Records = tuple[MxRecord, ...] | tuple[str, ...] | tuple[TlsaRecord, ...]
 _Entry = tuple[_Records, float, bool] | DnsFailureKind
 
 
@@ -20,7 +20,8 @@ class MemoryResolver:
     real cache; with ``warm`` everything is in the cache from the start.
 
     Attributes:
-        questions: ``("MX" | "A" | "AAAA" | "PTR", name)`` of each fetch the cache could not answer, oldest first.
+        questions: ``("MX" | "A" | "AAAA" | "PTR" | "TXT" | "TLSA", name)`` of each fetch the cache could not answer,
+            oldest first.
     """
 
     def __init__(self, clock: Clock, *, warm: bool = False) -> None:
@@ -46,6 +47,22 @@ class MemoryResolver:
     def set_name(self, address: str, host: str) -> None:
         """Answer PTR questions for ``address``."""
         self._names[address] = host
+
+    def set_txt(self, name: str, *texts: str, ttl: float = DEFAULT_TTL) -> None:
+        """Answer TXT questions for ``name``; none at all means NODATA."""
+        self._set(("TXT", name), texts, ttl, authentic=False)
+
+    def set_tlsa(self, name: str, *records: TlsaRecord, ttl: float = DEFAULT_TTL, authentic: bool = True) -> None:
+        """Answer TLSA questions for ``name``, ``_25._tcp.`` and a host; none at all means NODATA."""
+        self._set(("TLSA", name), records, ttl, authentic)
+
+    def fail_txt(self, name: str, kind: DnsFailureKind) -> None:
+        """Let TXT questions for ``name`` fail."""
+        self._fail(("TXT", name), kind)
+
+    def fail_tlsa(self, name: str, kind: DnsFailureKind) -> None:
+        """Let TLSA questions for ``name`` fail."""
+        self._fail(("TLSA", name), kind)
 
     def fail_mx(self, domain: str, kind: DnsFailureKind) -> None:
         """Let MX questions for ``domain`` fail."""
@@ -84,6 +101,14 @@ class MemoryResolver:
         """See `relayq.ports.Resolver`."""
         self.questions.append(("PTR", address))
         return self._names.get(address)
+
+    async def fetch_txt(self, name: str) -> DnsAnswer:
+        """See `relayq.ports.Resolver`."""
+        return self._fetch(("TXT", name))
+
+    async def fetch_tlsa(self, name: str) -> DnsAnswer:
+        """See `relayq.ports.Resolver`."""
+        return self._fetch(("TLSA", name))
 
     def _cached(self, question: tuple[str, str]) -> DnsAnswer | None:
         cached = self._cache.get(question)
