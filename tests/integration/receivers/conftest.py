@@ -11,10 +11,11 @@ import pytest
 
 from tests.conftest import missing_server
 from tests.support.ports import free_port
-from tests.support.receivers import exim, opensmtpd, postfix
+from tests.support.receivers import exim, haraka, opensmtpd, postfix
 from tests.support.receivers.certificates import Certificates
 from tests.support.receivers.dovecot import Dovecot
 from tests.support.receivers.exim import Exim
+from tests.support.receivers.haraka import Haraka
 from tests.support.receivers.jail import JailedServer
 from tests.support.receivers.opensmtpd import OpenSmtpd
 from tests.support.receivers.postfix import Postfix
@@ -41,7 +42,7 @@ def need(server: type[JailedServer]) -> None:
 @pytest.fixture(scope="session")
 def port() -> int:
     """Every receiver listens on this port of its own addresses, so that one sender reaches them all."""
-    return free_port(*postfix.SERVICES, *exim.ADDRESSES, *opensmtpd.ADDRESSES)
+    return free_port(*postfix.SERVICES, *exim.ADDRESSES, *opensmtpd.ADDRESSES, *haraka.ADDRESSES)
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +80,15 @@ def opensmtpd_server(port: int, certificates: Certificates) -> Iterator[OpenSmtp
     """A running OpenSMTPD."""
     need(OpenSmtpd)
     with OpenSmtpd(port, certificates) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def haraka_server(port: int, certificates: Certificates) -> Iterator[Haraka]:
+    """A running Haraka; it needs no root."""
+    if not Haraka.is_installed():
+        missing_server("Haraka, or the Node.js it needs,")
+    with Haraka(port, certificates) as server:
         yield server
 
 

@@ -18,15 +18,19 @@ from typing import Self
 
 from tests.support.processes import Process, ServerNotReady
 
-UNPACKED = Path(__file__).parents[3] / ".cache" / "test-servers"
 FIRST_UID = 23_000  # of the users inside; no distribution gives it to anybody
 COMMAND_SECONDS = 20.0
 CHROOT = shutil.which("chroot", path="/usr/sbin:/sbin:/usr/bin:/bin") or "chroot"
 
 
+def unpacked(package: str) -> Path:
+    """Where ``scripts/install-test-servers`` has put a package."""
+    return Path(__file__).parents[3] / ".cache" / "test-servers" / package
+
+
 def is_unpacked(package: str) -> bool:
-    """Whether ``scripts/unpack-server`` has finished with it."""
-    return (UNPACKED / package / ".complete").exists()
+    """Whether it is there, and complete."""
+    return (unpacked(package) / ".complete").exists()
 
 
 def _link_or_copy(source: str, target: str) -> str:
@@ -48,7 +52,7 @@ class Jail:
     def __init__(self, package: str, *users: str) -> None:
         self.root = Path(tempfile.mkdtemp(prefix=f"relayq-{package}-"))
         self.root.chmod(0o755)
-        shutil.copytree(UNPACKED / package, self.root, symlinks=True, dirs_exist_ok=True, copy_function=_link_or_copy)
+        shutil.copytree(unpacked(package), self.root, symlinks=True, dirs_exist_ok=True, copy_function=_link_or_copy)
         self.uids = {name: FIRST_UID + number for number, name in enumerate(users)}
         for folder in ("etc", "dev", "var/run", "run", "tmp"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ def split_added(stored: bytes, first: bytes) -> tuple[dict[str, str], bytes]:
     assert stored.startswith(first, at), stored[:2000]
     added: dict[str, str] = {}
     name = ""
-    for line in stored[:at].decode().split("\n")[:-1]:
+    for line in stored[:at].decode().replace("\r\n", "\n").split("\n")[:-1]:
         if line[:1] in {" ", "\t"}:
             assert name, line
             added[name] += line
