@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -19,7 +20,8 @@ _LEVELS = {
     "critical": logging.CRITICAL,
 }
 _NAMES = {logging.DEBUG: "Debug", logging.INFO: "Info", logging.WARNING: "Warning", logging.ERROR: "Critical"}
-_ONE_LINE = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
+_ONE_LINE = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class ApplicationLogError(Exception):
@@ -42,6 +44,7 @@ class ApplicationLog:
         """
         self._logger = logging.Logger("relayq", _LEVELS[level])  # noqa: LOG001 - ours alone: nothing else logs here
         formatter = _JsonFormatter() if format_name == "json" else _TextFormatter()
+        self._logger.addHandler(logging.NullHandler())  # without any, warnings would go to stderr after all
         for target in targets:
             handler = _open(target)
             handler.setFormatter(formatter)
@@ -94,6 +97,11 @@ class _TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("[%(level)s] [%(asctime)s] [%(component)s] %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - name of the base class
+        """Each line marked as part of the event above: the text of an error may come from outside."""
+        lines = super().formatException(ei).splitlines()
+        return "\n".join("  | " + line.translate(_ONE_LINE) for line in lines)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - name of the base class
         record.level = _NAMES.get(record.levelno, "Critical")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable
 
@@ -36,19 +37,20 @@ class SocketNetwork:
             transport, protocol = await self._loop.create_connection(factory, sock=sock)
         except OSError as error:
             sock.close()
-            # The address itself was accepted by bind(): what is "not available" at connect() is a port.
-            if error.errno in _SHORTAGE or error.errno == errno.EADDRNOTAVAIL:
+            if error.errno == errno.ETIMEDOUT:
+                raise TimeoutError(error.strerror) from None  # the kernel was less patient than we are
+            if error.errno in _SHORTAGE or (error.errno == errno.EADDRNOTAVAIL and _has_source(address, egress_ip)):
                 raise LocalShortageError(str(error)) from None
-            raise ConnectError(error.strerror or str(error)) from None
+            # The text of the loop only names the address, which the caller knows.
+            raise ConnectError(os.strerror(error.errno) if error.errno else str(error)) from None
         except BaseException:
             sock.close()
             raise
         return transport, protocol
 
     def _make_socket(self, address: str, egress_ip: str | None) -> socket.socket:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock = socket.socket(_family(address), socket.SOCK_STREAM)
         except OSError as error:
             if error.errno in _SHORTAGE:
                 raise LocalShortageError(str(error)) from None
@@ -73,3 +75,22 @@ class SocketNetwork:
     ) -> Secured:
         """See ``ports.Network.start_tls``."""
         return await self._tls.start_tls(transport, protocol, demand)
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _has_source(address: str, egress_ip: str | None) -> bool:
+    """Whether there is a local address to connect from: then what is "not available" is a port.
+
+    A host without IPv6 says the same about every IPv6 address; datagrams need no port of their own to find out.
+    """
+    if egress_ip is not None:
+        return True  # bind() accepted it
+    try:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))
+    except OSError:
+        return False
+    return True

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Callable
 
-from relayq.ports import Resolver
+from relayq.ports import DnsError, Resolver
 
 LOOKUP_SECONDS = 5.0
 REMEMBER_SECONDS = 3600.0
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", re.ASCII)
 
 
 class EhloNames:
@@ -39,9 +41,11 @@ class EhloNames:
             if not ipaddress.ip_address(egress_ip).is_global:
                 return None
             async with asyncio.timeout(LOOKUP_SECONDS):
-                return await self._resolver.fetch_name(egress_ip)
-        except (TimeoutError, ValueError):
+                name = await self._resolver.fetch_name(egress_ip)
+        except (TimeoutError, ValueError, DnsError):
             return None
+        # The reverse zone may be somebody else's: what it says goes into a command.
+        return name if name is not None and _HOST_NAME.fullmatch(name) else None
 
     @staticmethod
     def _literal(egress_ip: str) -> str:
