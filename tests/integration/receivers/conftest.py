@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing_server
+from tests.integration.receivers import zones
 from tests.support.ports import free_port
 from tests.support.receivers import exim, haraka, opensmtpd, postfix
 from tests.support.receivers.certificates import Certificates
@@ -17,9 +18,11 @@ from tests.support.receivers.dovecot import Dovecot
 from tests.support.receivers.exim import Exim
 from tests.support.receivers.haraka import Haraka
 from tests.support.receivers.jail import JailedServer
+from tests.support.receivers.knot import Knot
 from tests.support.receivers.opensmtpd import OpenSmtpd
 from tests.support.receivers.postfix import Postfix
 from tests.support.receivers.sender import Sender
+from tests.support.receivers.unbound import Unbound
 
 HERE = Path(__file__).parent
 
@@ -107,9 +110,37 @@ def daring_sender(port: int, certificates: Certificates, tmp_path_factory: pytes
         yield running
 
 
+@pytest.fixture(scope="session")
+def signed_zones(port: int, postfix_server: Postfix) -> Iterator[Unbound]:
+    """A validating resolver for the zones of `tests.integration.receivers.zones`."""
+    need(Knot)
+    need(Unbound)
+    signed, unsigned = zones.make_zones(port, postfix_server)
+    with Knot(signed, unsigned) as knot:
+        # The key that signs this zone is not the one that is trusted.
+        bogus = knot.trust_anchors["signed.test"].replace("signed.test", "bogus.test")
+        anchors = {**knot.trust_anchors, "bogus.test": bogus}
+        with Unbound((*signed, *unsigned), f"{knot.address}@{knot.port}", anchors) as unbound:
+            yield unbound
+
+
+@pytest.fixture(scope="session")
+def validating_sender(
+    port: int, certificates: Certificates, signed_zones: Unbound, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sender]:
+    """relayq with default settings that asks a validating resolver on its own host."""
+    address = f"{signed_zones.address}:{signed_zones.port}"
+    with _sender(port, certificates, tmp_path_factory, nameservers=address) as running:
+        yield running
+
+
 @contextmanager
 def _sender(
-    port: int, certificates: Certificates, folders: pytest.TempPathFactory, more: Mapping[str, str] | None = None
+    port: int,
+    certificates: Certificates,
+    folders: pytest.TempPathFactory,
+    more: Mapping[str, str] | None = None,
+    nameservers: str | None = None,
 ) -> Iterator[Sender]:
     settings = {
         "smtp-out-port": str(port),
@@ -120,5 +151,5 @@ def _sender(
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
-        with Sender(folders.mktemp("sender"), settings) as running:
+        with Sender(folders.mktemp("sender"), settings, nameservers=nameservers) as running:
             yield running

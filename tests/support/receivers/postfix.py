@@ -14,7 +14,7 @@ from tests.support.receivers.jail import JailedServer
 from tests.support.receivers.mailbox import read_maildir
 
 HOSTNAME = "mx.postfix.test"
-NAMES = (HOSTNAME, "*.mx.tls.postfix.test")
+NAMES = (HOSTNAME, "*.mx.tls.postfix.test", "*.mx.signed.test")
 """What its certificates are for."""
 SIZE_LIMIT = 1_500_000
 QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace")
@@ -159,6 +159,10 @@ class Postfix(JailedServer):
         """Everything delivered, oldest first, lines ended by LF."""
         return read_maildir(self.jail.root / "var/mail/all")
 
+    def certificate(self, name: str) -> str:
+        """PEM of ``server``, ``expired``, ``wrong-name`` or ``untrusted``."""
+        return (self.jail.root / f"etc/postfix/{name}.pem").read_text(encoding="ascii")
+
     def configure(self) -> None:
         """Configuration, queue folders, mailbox folder."""
         write = self.jail.write
@@ -167,7 +171,7 @@ class Postfix(JailedServer):
         main["smtpd_sasl_path"] = self._sasl_path
         write("etc/postfix/main.cf", "".join(f"{name} = {value}\n" for name, value in main.items()))
         write("etc/postfix/master.cf", self._services() + _INTERNAL)
-        write("etc/postfix/domains", "/\\.postfix\\.test$/ yes\n")
+        write("etc/postfix/domains", "/\\.(postfix|signed|unsigned)\\.test$/ yes\n")
         write("etc/postfix/users", "/^u.*@/ all/\n")
         # Accepted, and then found to have no mailbox.
         write("etc/postfix/mailboxes", "if !/^u-bounce/\n/^u.*@/ all/\nendif\n")
