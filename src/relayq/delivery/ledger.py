@@ -92,8 +92,12 @@ class OutcomeLedger:
         self._list(entry)
         return entry
 
-    def settle(self, entry: LedgerEntry) -> None:
-        """Everything that follows from the outcome is confirmed, and the message acknowledged if it still could be."""
+    def settle(self, entry: LedgerEntry) -> bool:
+        """Everything that follows from the outcome is confirmed, and the message acknowledged if it still could be.
+
+        Returns:
+            Whether it could be; if not, the broker hands it out again, perhaps to another process.
+        """
         entry.is_settled = True
         now = self._now()
         if entry.waiting is not None:
@@ -106,6 +110,7 @@ class OutcomeLedger:
         else:
             self._lost.append((now + LOST_SECONDS, entry))
         self._drop(now)
+        return entry.epoch == self._epoch
 
     def abandon(self, entry: LedgerEntry) -> list[OutboxItem]:
         """The message was not started after all: its redelivery is a delivery like any other.

@@ -44,6 +44,8 @@ _HOST_STATES = AUTH_STATES | {DeliveryState.INTRO, DeliveryState.EHLO, DeliveryS
 _UNTRANSFERRED = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 _MESSAGE = DeliveryState.MESSAGE
 _READ_LIMIT = 1 << 16
+NO_LIMIT = 86_400.0
+"""Seconds: the clock of somebody else, such as the store's, comes long before."""
 _TLS_ERRORS: dict[TlsFailureKind, type[DeliveryError]] = {
     TlsFailureKind.REFUSED: Refused,
     TlsFailureKind.CERTIFICATE: Refused,
@@ -85,7 +87,7 @@ class SmtpTimeouts(msgspec.Struct, frozen=True, kw_only=True):
             DeliveryState.STARTTLS: self.starttls,
             DeliveryState.MAILFROM: self.mailfrom,
             DeliveryState.RCPTTO: self.rcptto,
-            DeliveryState.STORAGE: self.message,
+            DeliveryState.STORAGE: NO_LIMIT,
             DeliveryState.DATA: self.data,
             DeliveryState.MESSAGE: self.message,
         }
@@ -421,12 +423,16 @@ class Session(asyncio.Protocol):
         finally:
             self._attempt_deadline = None
 
-    async def transact(self, transaction: Transaction, attempt_deadline: float) -> Reply:
-        """Send one message whose content is at hand; returns the final reply.
+    async def transact(
+        self, transaction: Transaction, attempt_deadline: float, load: Callable[[], Awaitable[bytes]] | None = None
+    ) -> Reply:
+        """Send one message; returns the final reply.
 
         Args:
             transaction: Envelope, parameters and content.
             attempt_deadline: Instant of the loop's clock at which the attempt has to end unless content is being sent.
+            load: Brings the content if the transaction has none: asked once the recipient is accepted, and dropped
+                when the peer speaks or leaves meanwhile. It has a time limit of its own, and raises ``DeliveryError``.
 
         Raises:
             DeliveryError: Whatever else happened.
@@ -445,13 +451,44 @@ class Session(asyncio.Protocol):
         else:
             waiter.set_result(Closed())  # the peer left after the session was handed to this message
         try:
-            event = await self._expect(waiter)
+            event: Event = await self._expect(waiter)
+            if load is not None and isinstance(event, RecipientAccepted):
+                event = await self._send_loaded(load)
         finally:
             self._attempt_deadline = None
             if is_ready and self.client.positive_reply_seen:
                 self.has_answered = self.is_working = True
         assert isinstance(event, Delivered)
         return event.reply
+
+    async def _send_loaded(self, load: Callable[[], Awaitable[bytes]]) -> Event:
+        """Load the content while watching the peer, and send it (spec delivery.md 12.3); returns what follows."""
+        waiter = self._wait()
+        if self._unclaimed is not None:
+            waiter.set_result(self._unclaimed)  # it went on speaking, or left, right behind its agreement
+            return await self._expect(waiter)
+        self._move_deadline()
+        loading = asyncio.ensure_future(load())
+        try:
+            await asyncio.wait((loading, waiter), return_when=asyncio.FIRST_COMPLETED)
+            if waiter.done():
+                return await self._expect(waiter)  # what the peer said or did comes before what the store says
+            content = loading.result()
+        except DeliveryError as error:
+            if not waiter.done():
+                self._waiter = None
+                self.client.abandon()
+                self._advance()
+            raise self.blame(error) from None
+        except BaseException:
+            self._waiter = None
+            raise
+        finally:
+            _drop(loading)
+        self.client.provide_content(content)
+        self._content_octets = len(content)
+        self._advance()
+        return await self._expect(waiter)
 
     def rest(self, seconds: float) -> None:
         """No message for now: keep the connection for ``seconds``, then QUIT."""
@@ -535,6 +572,12 @@ class Session(asyncio.Protocol):
         error.remote_ip = self.remote_ip or None
         error.ordinal = max(self.messages, 1)
         return error
+
+
+def _drop(loading: asyncio.Future[bytes]) -> None:
+    """Stop what still runs; what it ends with is of no interest any more."""
+    loading.cancel()
+    loading.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _plain_ip(address: tuple[str, int] | None) -> str:

@@ -130,7 +130,7 @@ def deadline_of(message: Message, seen_at: datetime | None, rules: RetryRules) -
         return message.deadline_at
     if rules.max_delivertime <= 0 or seen_at is None:
         return None
-    return _later(seen_at, rules.max_delivertime)
+    return later(seen_at, rules.max_delivertime)
 
 
 def has_expired(message: Message, now: datetime, seen_at: datetime | None, rules: RetryRules) -> str | None:
@@ -186,11 +186,11 @@ def next_attempt_at(
     if interval is None:
         schedule = rules.intervals if message.retries is None else message.retries
         interval = schedule[min(attempts, len(schedule)) - 1]
-    at = _later(now, interval, 1.0 + rules.jitter * jitter)
-    return at if at.microsecond == 0 else _later(at.replace(microsecond=0), 1.0)
+    at = later(now, interval, 1.0 + rules.jitter * jitter)
+    return at if at.microsecond == 0 else later(at.replace(microsecond=0), 1.0)
 
 
-def _later(at: datetime, seconds: float, stretch: float = 1.0) -> datetime:
+def later(at: datetime, seconds: float, stretch: float = 1.0) -> datetime:
     """That much later, or the last instant JSON can name: messages bring instants and intervals of any size."""
     try:
         return min(at + timedelta(seconds=seconds) * stretch, _LAST_INSTANT)
