@@ -121,6 +121,7 @@ class QueueSettings(Record):
         retry: Results of attempts that are repeated.
         queues_override: Whether queues in a message replace these altogether or one by one.
         invalid: Copies of unreadable messages.
+        dsn: Reports this server makes.
         inbox: Injected messages; ``None`` = they are thrown away.
     """
 
@@ -133,6 +134,7 @@ class QueueSettings(Record):
     retry: str | None
     queues_override: Literal["replace", "merge"]
     invalid: str | None
+    dsn: str | None
     inbox: str | None
 
 
@@ -372,12 +374,21 @@ class ReportSettings(Record):
     Attributes:
         notify: Events to be reported for messages that do not say; may be empty.
         ret: How much of the message a report returns.
+        envelope: Sender of reports, ``None`` = the null sender.
+        author: In their ``From``, ``None`` = ``mailer-daemon`` at this host.
+        mta: Name of the reporting server, ``None`` = the name of this host.
+        delay_after: Seconds from the first due pick-up until a delay is reported.
     """
 
     PREFIX: ClassVar[str] = "dsn-"
+    RENAMED: ClassVar[Mapping[str, str]] = {"author": "dsn-from"}
 
     notify: tuple[str, ...]
     ret: Literal["FULL", "HDRS"]
+    envelope: str | None
+    author: str | None
+    mta: str | None
+    delay_after: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

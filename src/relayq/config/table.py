@@ -154,7 +154,7 @@ _BROKER = (
         YES,
     ),
     _row("rabbitmq-invalid", queue(), "", _B, _R, "Gets exact copies of messages nobody could read.", YES),
-    _row("rabbitmq-dsn", queue(), "", _B, _R, "Where generated delivery reports go, usually the outbox.", NOT_YET),
+    _row("rabbitmq-dsn", queue(), "", _B, _R, "Where generated delivery reports go, usually the outbox.", YES),
     _row(
         "rabbitmq-inbox",
         queue(),
@@ -398,7 +398,7 @@ _THROTTLE = (
 _REPORTS = (
     _row("dsn-notify", notify_words(), "", _B, _R, "Reports wanted for messages that do not say.", YES),
     _row("dsn-ret", one_of("FULL", "HDRS"), "HDRS", _B, _R, "How much of the message a report returns.", YES),
-    _row("dsn-envelope", mail_address(), "", _B, _R, "Sender of reports; empty = the null sender.", NOT_YET),
+    _row("dsn-envelope", mail_address(), "", _B, _R, "Sender of reports; empty = the null sender.", YES),
     _row(
         "dsn-from",
         mail_address(),
@@ -406,11 +406,11 @@ _REPORTS = (
         _B,
         _R,
         "From header of reports.",
-        NOT_YET,
+        YES,
         note="`mailer-daemon@` and `hostname`",
     ),
-    _row("dsn-mta", host_name(), "", _B, _R, "Name of the reporting server.", NOT_YET, note="`hostname`"),
-    _row("dsn-delay-after", seconds(), "14400", _C, _R, "Age at which a delay is reported.", NOT_YET),
+    _row("dsn-mta", host_name(), "", _B, _R, "Name of the reporting server.", YES, note="`hostname`"),
+    _row("dsn-delay-after", seconds(), "14400", _C, _R, "Age at which a delay is reported.", YES),
     _row("dsn-advertise", boolean(), "true", _C, _R, "The SMTP server offers reports.", NOT_YET),
 )
 
