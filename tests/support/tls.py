@@ -46,6 +46,13 @@ def trusted(*names: str) -> ssl.SSLContext:
 
 
 @functools.cache
+def with_root(*names: str) -> ssl.SSLContext:
+    """A server that presents the root behind its own certificate, as DANE trust anchors need it."""
+    leaf = authority().issue_cert(*names)
+    return _load(leaf.private_key_pem.bytes() + leaf.cert_chain_pems[0].bytes() + authority().cert_pem.bytes())
+
+
+@functools.cache
 def expired() -> ssl.SSLContext:
     """A server whose certificate, right otherwise, has run out."""
     long_ago = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
@@ -79,8 +86,12 @@ def self_signed() -> ssl.SSLContext:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(MX)]), critical=False)
         .sign(key, hashes.SHA256())
     )
+    return _load(key.private_bytes(*_KEY) + certificate.public_bytes(Encoding.PEM))
+
+
+def _load(pem: bytes) -> ssl.SSLContext:
     with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(key.private_bytes(*_KEY) + certificate.public_bytes(Encoding.PEM))
+        file.write(pem)
         file.flush()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file.name)
@@ -91,6 +102,30 @@ def _server(certificate: trustme.LeafCert) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     return context
+
+
+def shake_hands(server: ssl.SSLContext) -> ssl.SSLObject:
+    """The client side of a handshake in memory, done."""
+    to_client, to_server, from_client, from_server = (ssl.MemoryBIO() for _ in range(4))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    client = context.wrap_bio(to_client, from_client)
+    peer = server.wrap_bio(to_server, from_server, server_side=True)
+    for _ in range(4):
+        for side in (client, peer):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+            to_server.write(from_client.read())
+            to_client.write(from_server.read())
+    return client
+
+
+def certificate_of(server: ssl.SSLContext) -> x509.Certificate:
+    """The certificate a server shows."""
+    der = shake_hands(server).getpeercert(binary_form=True)
+    assert der is not None
+    return x509.load_der_x509_certificate(der)
 
 
 class OldTlsServer:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from relayq.model.timestamp import format_timestamp
@@ -29,6 +29,16 @@ _NAME_PARTS = (
     ("state", NameOID.STATE_OR_PROVINCE_NAME),
     ("organization", NameOID.ORGANIZATION_NAME),
 )
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+)
+"""What the library raises about certificates that are damaged, or of a kind it does not know."""
 
 Members = dict[str, object]
 
@@ -75,7 +85,7 @@ def _read_certificate(der: bytes) -> tuple[Members, Members]:
         warnings.simplefilter("ignore")  # about certificates that are wrong but readable
         try:
             certificate = x509.load_der_x509_certificate(der)
-        except ValueError:
+        except UNREADABLE:
             return {}, {}
         before = _readable(
             ("notbefore", lambda: format_timestamp(certificate.not_valid_before_utc)),
@@ -86,7 +96,7 @@ def _read_certificate(der: bytes) -> tuple[Members, Members]:
             ("self-signed", lambda: _is_self_signed(certificate)),
             ("subject", lambda: _describe_name(certificate.subject)),
             ("issuer", lambda: _describe_name(certificate.issuer)),
-            ("altnames", lambda: _alternative_names(certificate)),
+            ("altnames", lambda: [name[:MAX_CHARACTERS] for name in alternative_names(certificate)[:MAX_NAMES]]),
         )
     return before, after
 
@@ -96,7 +106,7 @@ def _readable(*parts: tuple[str, Callable[[], object]]) -> Members:
     for name, read in parts:
         try:
             members[name] = read()
-        except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        except UNREADABLE:
             continue
     return members
 
@@ -104,7 +114,7 @@ def _readable(*parts: tuple[str, Callable[[], object]]) -> Members:
 def _is_self_signed(certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(certificate)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -120,10 +130,10 @@ def _describe_name(name: x509.Name) -> dict[str, str]:
     return parts
 
 
-def _alternative_names(certificate: x509.Certificate) -> list[str]:
+def alternative_names(certificate: x509.Certificate) -> list[str]:
+    """DNS names and IP addresses of the subjectAltName."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return []
-    names = [str(entry.value) for entry in extension.value if isinstance(entry, x509.DNSName | x509.IPAddress)]
-    return [name[:MAX_CHARACTERS] for name in names[:MAX_NAMES]]
+    return [str(entry.value) for entry in extension.value if isinstance(entry, x509.DNSName | x509.IPAddress)]

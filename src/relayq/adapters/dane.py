@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from relayq.adapters.certificates import UNREADABLE, alternative_names
 from relayq.model import TlsaRecord
 from relayq.policy.tls import DANE_EE, DANE_TA, TlsDemand, matching_name
 from relayq.ports import TlsError, TlsFailureKind
@@ -69,7 +70,7 @@ def _read(chain: Sequence[bytes]) -> list[x509.Certificate]:
     for der in chain:
         try:
             certificates.append(x509.load_der_x509_certificate(der))
-        except ValueError:
+        except UNREADABLE:
             break
     return certificates
 
@@ -82,7 +83,7 @@ def _matches(record: TlsaRecord, certificate: x509.Certificate) -> bool:
             if record.selector == 0
             else certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         )
-    except (ValueError, TypeError):
+    except UNREADABLE:
         return False  # a kind of key nobody here knows
     return hmac.compare_digest(digest(selected), record.association)
 
@@ -92,7 +93,7 @@ def _anchor_problem(certificates: list[x509.Certificate], anchors: list[TlsaReco
     certificates = [*certificates, *_read([entry.association for entry in anchors if _is_whole(entry)])]
     current = certificates[0]
     for _ in range(MAX_CHAIN):
-        if not current.not_valid_before_utc <= now <= current.not_valid_after_utc:
+        if not _is_valid(current, now):
             return "or one above it is not valid at this time"
         if any(_matches(record, current) for record in anchors):
             return None
@@ -101,6 +102,13 @@ def _anchor_problem(certificates: list[x509.Certificate], anchors: list[TlsaReco
             break
         current = issuer
     return "does not lead to a trust anchor of the TLSA records"
+
+
+def _is_valid(certificate: x509.Certificate, now: datetime) -> bool:
+    try:
+        return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+    except UNREADABLE:
+        return False
 
 
 def _is_whole(record: TlsaRecord) -> bool:
@@ -112,14 +120,13 @@ def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool
     try:
         certificate.verify_directly_issued_by(issuer)
         constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound, x509.DuplicateExtension):
+    except (*UNREADABLE, InvalidSignature, x509.ExtensionNotFound):
         return False
     return constraints.value.ca
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
     try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return alternative_names(certificate)
+    except UNREADABLE:
         return []
-    return [str(entry.value) for entry in extension.value if isinstance(entry, x509.DNSName | x509.IPAddress)]

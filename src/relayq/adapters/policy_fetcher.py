@@ -15,7 +15,6 @@ from typing import cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
 from relayq import __version__
 from relayq.adapters.mta_sts import MAX_FETCHES, FetchError
@@ -70,9 +69,7 @@ class PolicyFetcher:
         """See :class:`Fetcher`."""
         if self._session is None:
             self._session = self._make_session()
-        url = URL.build(
-            scheme="https", host=f"mta-sts.{domain}", port=self._port, path="/.well-known/mta-sts.txt", encoded=True
-        )
+        url = f"https://mta-sts.{domain}:{self._port}/.well-known/mta-sts.txt"
         try:
             async with self._session.get(url, allow_redirects=False) as response:
                 if response.status != 200:
