@@ -180,13 +180,12 @@ class Lane:
         """Messages waiting, less what is free: the smaller the sooner."""
         return len(self._waiters) + len(self._fresh_waiters) - len(self._idle)
 
-    @property
-    def is_unused(self) -> bool:
+    def is_unused(self, now: float) -> bool:
         """Nothing here is worth remembering."""
-        return (
-            not (self._open or self._waiters or self._fresh_waiters or self._problems)
-            and max(self._remember_until, self._backoff_until) <= self._loop.time()
-        )
+        if self._open or self._waiters or self._fresh_waiters:
+            return False
+        problems_until = self._problems[-1] + PROBLEM_WINDOW if self._problems else 0.0
+        return max(self._remember_until, self._backoff_until, problems_until) <= now
 
     def failure_when_down(self) -> DeliveryError | None:
         """The remembered failure while the pair is marked down, as a copy for a message that did not try."""

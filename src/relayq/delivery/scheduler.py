@@ -161,8 +161,9 @@ class Scheduler:
             self._consumption = None
         self._give_up_not_started()
         self._admission.send_all_away(STOPPING)
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=grace)
+        deadline = self._loop.time() + grace
+        while self._tasks and (left := deadline - self._loop.time()) > 0:
+            await asyncio.wait(set(self._tasks), timeout=left)  # an end may start another: what has to be given back
         for task in list(self._tasks):
             task.cancel()  # cut without a result: unacknowledged, so the broker hands the message out again
         if self._tasks:

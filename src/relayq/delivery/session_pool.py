@@ -10,6 +10,7 @@ from relayq.delivery.lane import Lane, LaneLimits, OpenSession, Route
 from relayq.ports import Observer
 
 _ABORTING_SECONDS = 1.0
+_SWEEP_SECONDS = 5.0
 
 
 class SessionPool:
@@ -25,6 +26,7 @@ class SessionPool:
         observer: Observer,
     ) -> None:
         self._lanes: dict[Route, Lane] = {}
+        self._next_sweep = 0.0
         self._limits = limits
         self._open_session = open_session
         self._loop = loop
@@ -54,7 +56,11 @@ class SessionPool:
 
     def sweep(self) -> None:
         """Forget lanes without sessions, waiters or marks, so ten thousand domains a day do not add up."""
-        for route in [route for route, lane in self._lanes.items() if lane.is_unused]:
+        now = self._loop.time()
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + _SWEEP_SECONDS
+        for route in [route for route, lane in self._lanes.items() if lane.is_unused(now)]:
             del self._lanes[route]
 
     async def close(self, grace: float) -> None:
