@@ -36,7 +36,8 @@ def is_public(text: str) -> bool:
         if address.sixtofour is not None or address.teredo is not None:
             return False
         inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else address.ipv4_mapped
-        return address.is_global if inner is None else is_public(str(inner))
+        if inner is not None:
+            return is_public(str(inner))
     return address.is_global and not address.is_multicast
 
 
