@@ -5,6 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from relayq.adapters.memory import RecordingObserver
+from relayq.delivery.admission import Ticket
+from relayq.delivery.lane import Lane, LaneLimits, Route
+from relayq.delivery.session_pool import SessionPool
+from relayq.model import DeliveryError
+from relayq.smtp import Credentials
+from tests.support.engine import check_lane
+
 
 class FakeSession:
     """What `relayq.delivery.lane` and `relayq.delivery.session_pool` see of a `relayq.delivery.session.Session`."""
@@ -64,3 +72,75 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Run whatever can run now."""
         for _ in range(turns):
             self.run_until_complete(asyncio.sleep(0))
+
+
+class Yard:
+    """A pool whose connections are opened by the test."""
+
+    def __init__(self, limits: LaneLimits, budget: int = 10) -> None:
+        self.loop = VirtualLoop()
+        self.observer = RecordingObserver()
+        self.pool = SessionPool(limits, budget, self.open, self.loop, lambda: 0.5, self.observer)
+        self.openings: list[asyncio.Future[FakeSession]] = []
+        self.deadlines: list[float] = []
+        self.tickets: list[Ticket] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.lane = self.lane_to("192.0.2.1")
+
+    def lane_to(self, address: str, user: str | None = None) -> Lane:
+        login = None if user is None else Credentials(user, "secret")
+        return self.pool.lane(Route(None, address, 25, credentials=login))
+
+    async def open(self, lane: Lane, deadline: float, *_: object) -> Any:
+        future: asyncio.Future[FakeSession] = self.loop.create_future()
+        self.openings.append(future)
+        self.deadlines.append(deadline)
+        return await future
+
+    def acquire(self, lane: Lane | None = None, *, fresh: bool = False, deadline: float = 1e9) -> asyncio.Task[Any]:
+        ticket = Ticket("x", 0.0)
+        self.tickets.append(ticket)
+        task = self.loop.create_task((lane or self.lane).acquire(ticket, deadline, fresh=fresh))
+        self.tasks.append(task)
+        self.loop.settle()
+        return task
+
+    def opens(self, lane: Lane | None = None) -> FakeSession:
+        """The oldest opening succeeds."""
+        self.loop.settle()
+        session = FakeSession(lane or self.lane)
+        self.openings.pop(0).set_result(session)
+        self.loop.settle()
+        return session
+
+    def fails(self, error: Exception) -> None:
+        """The oldest opening fails."""
+        self.loop.settle()
+        self.openings.pop(0).set_exception(error)
+        self.loop.settle()
+
+    def release(self, session: FakeSession, error: DeliveryError | None = None) -> None:
+        session.messages += 1
+        session.is_working = True
+        session.owner.release(session, error)
+        self.loop.settle()
+
+    def pass_time(self, seconds: float) -> None:
+        self.loop.advance(seconds)
+        self.loop.settle()
+
+    def ready(self) -> FakeSession:
+        """A session that has carried a message and is idle."""
+        self.acquire()
+        session = self.opens()
+        self.release(session)
+        return session
+
+    def end(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        for opening in self.openings:
+            opening.cancel()
+        self.loop.settle()
+        check_lane(self.lane)
+        self.loop.close()

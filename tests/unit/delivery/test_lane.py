@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from relayq.adapters.memory import RecordingObserver, SessionClosed, SessionOpened
-from relayq.delivery.admission import Ticket
-from relayq.delivery.lane import PROBLEM_WINDOW, HostDownError, Lane, LaneLimits, Route
-from relayq.delivery.session_pool import SessionPool
+from relayq.adapters.memory import SessionClosed, SessionOpened
+from relayq.delivery.lane import PROBLEM_WINDOW, HostDownError, LaneLimits
 from relayq.model import ConnectionLost, DeliveryError, DeliveryState, Refused, Reply, Scope, TimedOut, Unusable
 from relayq.ports import LocalShortageError
-from tests.support.engine import check_lane
-from tests.support.fake_sessions import FakeSession, VirtualLoop
+from tests.support.fake_sessions import FakeSession, Yard
 
 LIMITS = LaneLimits(
     max_connections=3, max_starting=2, max_messages=0, max_idle=5.0, offline_time=300.0, backoff_time=60.0
@@ -26,78 +22,9 @@ NO = Reply(550, "5.1.1", (b"no",))
 LATER = Reply(451, "4.3.2", (b"later",))
 
 
-class Yard:
-    """A pool whose connections are opened by the test."""
-
-    def __init__(self, limits: LaneLimits = LIMITS, budget: int = 10) -> None:
-        self.loop = VirtualLoop()
-        self.observer = RecordingObserver()
-        self.pool = SessionPool(limits, budget, self.open, self.loop, lambda: 0.5, self.observer)
-        self.openings: list[asyncio.Future[FakeSession]] = []
-        self.deadlines: list[float] = []
-        self.tickets: list[Ticket] = []
-        self.tasks: list[asyncio.Task[Any]] = []
-        self.lane = self.lane_to("192.0.2.1")
-
-    def lane_to(self, address: str) -> Lane:
-        return self.pool.lane(Route(None, address, 25))
-
-    async def open(self, lane: Lane, deadline: float, *_: object) -> Any:
-        future: asyncio.Future[FakeSession] = self.loop.create_future()
-        self.openings.append(future)
-        self.deadlines.append(deadline)
-        return await future
-
-    def acquire(self, lane: Lane | None = None, *, fresh: bool = False, deadline: float = 1e9) -> asyncio.Task[Any]:
-        ticket = Ticket("x", 0.0)
-        self.tickets.append(ticket)
-        task = self.loop.create_task((lane or self.lane).acquire(ticket, deadline, fresh=fresh))
-        self.tasks.append(task)
-        self.loop.settle()
-        return task
-
-    def opens(self, lane: Lane | None = None) -> FakeSession:
-        """The oldest opening succeeds."""
-        session = FakeSession(lane or self.lane)
-        self.openings.pop(0).set_result(session)
-        self.loop.settle()
-        return session
-
-    def fails(self, error: Exception) -> None:
-        """The oldest opening fails."""
-        self.openings.pop(0).set_exception(error)
-        self.loop.settle()
-
-    def release(self, session: FakeSession, error: DeliveryError | None = None) -> None:
-        session.messages += 1
-        session.is_working = True
-        session.owner.release(session, error)
-        self.loop.settle()
-
-    def pass_time(self, seconds: float) -> None:
-        self.loop.advance(seconds)
-        self.loop.settle()
-
-    def ready(self) -> FakeSession:
-        """A session that has carried a message and is idle."""
-        self.acquire()
-        session = self.opens()
-        self.release(session)
-        return session
-
-    def end(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        for opening in self.openings:
-            opening.cancel()
-        self.loop.settle()
-        check_lane(self.lane)
-        self.loop.close()
-
-
 @pytest.fixture
 def yard() -> Iterator[Yard]:
-    made = Yard()
+    made = Yard(LIMITS)
     yield made
     made.end()
 
