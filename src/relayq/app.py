@@ -18,14 +18,16 @@ from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions
 from relayq.adapters.log_observer import LogObserver
 from relayq.adapters.rabbitmq import Endpoint, RabbitMqBroker, RabbitMqOptions
 from relayq.adapters.sockets import SocketNetwork
+from relayq.adapters.store import MissingLibraryError, open_store
 from relayq.adapters.tls import TlsOptions
 from relayq.config import BrokerAddress, EmbeddedAddress, ExitCode, Settings, Source
 from relayq.delivery.admission import Admission, AdmissionLimits
+from relayq.delivery.bodies import Bodies, BodyRules
 from relayq.delivery.composer import Composer, ComposerRules
 from relayq.delivery.lane import LaneLimits
 from relayq.delivery.ledger import OutcomeLedger
 from relayq.delivery.names import EhloNames
-from relayq.delivery.opening import DialogueRules, SessionOpener
+from relayq.delivery.opening import DialogueRules, SessionOpener, SinkNotFoundError
 from relayq.delivery.pipeline import Pipeline, PipelineRules
 from relayq.delivery.publisher import Publisher, PublisherRules
 from relayq.delivery.router import Router
@@ -37,6 +39,7 @@ from relayq.model import DsnOptions, ResultQueues, Smarthost
 from relayq.model.message_json import ParseRules
 from relayq.policy.retry import RetryRules
 from relayq.policy.routing import RoutingRules
+from relayq.policy.storage import StoragePolicy, StorageRules
 from relayq.policy.tls import LEVELS
 from relayq.ports import (
     Broker,
@@ -46,6 +49,7 @@ from relayq.ports import (
     BrokerUnavailableError,
     Clock,
     DomainPolicies,
+    MessageStore,
     Network,
     Observer,
     OutboxItem,
@@ -176,6 +180,7 @@ class Worker:
         broker: Callable[[BrokerListener], Broker] | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        store: MessageStore | None = None,
     ) -> None:
         """Build every part for the running loop.
 
@@ -188,6 +193,10 @@ class Worker:
             broker: Makes the broker for a listener; default: what the configuration says.
             clock: Default: the system's.
             rng: Default: a fresh one.
+            store: Default: what the configuration says, perhaps none.
+
+        Raises:
+            MissingLibraryError: The client library of the configured store is not installed.
         """
         loop = asyncio.get_running_loop()
         self._settings = settings
@@ -197,17 +206,20 @@ class Worker:
         self._owns_resolver = resolver is None
         retry_rules = _retry_rules(settings)
         admission = Admission(_admission_limits(settings))
-        self.scheduler = Scheduler(_scheduler_rules(settings), retry_rules, admission, clock, observer, loop)
+        self._bodies = _open_bodies(settings, store, clock, observer)
+        self.scheduler = Scheduler(
+            _scheduler_rules(settings), retry_rules, admission, self._bodies, clock, observer, loop
+        )  # fmt: skip
         if broker is not None:
             self.broker = broker(self.scheduler)
         else:
             self.broker = open_broker(settings, listener=self.scheduler, clock=clock, log=log, is_worker=True)
         self._acknowledging: set[asyncio.Future[None]] = set()
         ledger = OutcomeLedger(clock.monotonic, self._acknowledge)
-        publisher = Publisher(self.broker, ledger, _publisher_rules(settings), clock, observer)
+        publisher = Publisher(self.broker, ledger, _publisher_rules(settings), clock, observer, self._bodies)
         names = EhloNames(settings.session.ehlo_name or "", settings.session.hostname, self._resolver, clock.monotonic)
         network = network or SocketNetwork(loop, _tls_options(settings))
-        opener = SessionOpener(network, names, _timeouts(settings), loop, _dialogue_rules(settings), observer)
+        self._opener = opener = SessionOpener(network, names, _timeouts(settings), loop, _dialogue_rules(settings), observer)
         pool = SessionPool(_lane_limits(settings), _max_connections(settings), opener.open, loop, rng.random, observer)
         routing_rules = RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
         router = Router(self._resolver, routing_rules, clock, rng)
@@ -215,7 +227,7 @@ class Worker:
         self._sts = _domain_policies(settings, self._resolver, clock)
         terms = _terms(settings, self._resolver, self._sts, observer)
         pipeline = Pipeline(
-            composer, router, terms, pool, publisher, admission, _pipeline_rules(settings), retry_rules,
+            composer, self._bodies, router, terms, pool, publisher, admission, _pipeline_rules(settings), retry_rules,
             clock, observer, rng.random, rng.shuffle,
         )  # fmt: skip
         self.scheduler.attach(self.broker, pipeline, publisher, pool, ledger)
@@ -225,7 +237,11 @@ class Worker:
 
         Raises:
             BrokerError: See ``ports.Broker.open``.
+            SinkNotFoundError: ``smtp-sink-address`` is a name without address.
         """
+        await self._opener.find_sink()
+        if self._bodies is not None:
+            self._bodies.start()
         await self.broker.open()
         await self.scheduler.start()
 
@@ -235,6 +251,8 @@ class Worker:
         if self._acknowledging:
             await asyncio.wait(self._acknowledging, timeout=5.0)
         await self.broker.close()
+        if self._bodies is not None:
+            await self._bodies.close()
         if self._sts is not None:
             await self._sts.close()
         if self._owns_resolver:
@@ -271,7 +289,12 @@ async def run_worker(settings: Settings) -> int:
         loop.add_signal_handler(number, _stop_or_leave, stopping, loop)
     loop.add_signal_handler(signal.SIGUSR1, log.reopen)
     loop.add_signal_handler(signal.SIGUSR2, lambda: log.write("info", "status", observer.summary()))
-    worker = Worker(settings, observer=observer, log=lambda level, text: log.write(level, "broker", text))
+    try:
+        worker = Worker(settings, observer=observer, log=lambda level, text: log.write(level, "broker", text))
+    except MissingLibraryError as error:
+        log.write("critical", "store", str(error))
+        log.close()
+        return int(ExitCode.CONFIGURATION)
     starting = asyncio.ensure_future(worker.start())
     waiting = asyncio.ensure_future(stopping.wait())
     try:
@@ -284,6 +307,9 @@ async def run_worker(settings: Settings) -> int:
     except (BrokerRefusedError, TopologyError, BrokerStorageError, BrokerUnavailableError) as error:
         log.write("critical", "broker", str(error))
         return exit_code_of(error)
+    except SinkNotFoundError as error:
+        log.write("critical", "run", str(error))
+        return int(ExitCode.CONFIGURATION)
     else:
         return int(ExitCode.OK)
     finally:
@@ -398,7 +424,23 @@ def _configured_queues(settings: Settings) -> ResultQueues:
 
 def _publisher_rules(settings: Settings) -> PublisherRules:
     queues = settings.queues
-    return PublisherRules(outbox=queues.outbox, queues=_configured_queues(settings), invalid_queue=queues.invalid or "")
+    return PublisherRules(
+        outbox=queues.outbox,
+        queues=_configured_queues(settings),
+        invalid_queue=queues.invalid or "",
+        storage=StorageRules(
+            policy=StoragePolicy(settings.store.policy), ttl=settings.store.ttl, schedule=_retry_rules(settings)
+        ),
+    )
+
+
+def _open_bodies(settings: Settings, store: MessageStore | None, clock: Clock, observer: Observer) -> Bodies | None:
+    given = settings.store
+    if store is None and given.address is not None:
+        store = open_store(given.address, given.threads)
+    if store is None:
+        return None
+    return Bodies(store, BodyRules(timeout=given.timeout, reschedule=given.reschedule), clock, observer)
 
 
 def _admission_limits(settings: Settings) -> AdmissionLimits:

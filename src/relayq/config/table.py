@@ -436,7 +436,7 @@ _STORE = (
         _A,
         _FIXED,
         "Store of message bodies; empty = none.",
-        NOT_YET,
+        YES,
         secret=True,
     ),
     _row(
@@ -446,12 +446,12 @@ _STORE = (
         _A,
         _R,
         "Which way of a message its body is stored and deleted on.",
-        NOT_YET,
+        YES,
     ),
-    _row("storage-ttl", seconds(), "3600", _A, _R, "Bodies live this much longer than their message.", NOT_YET),
-    _row("storage-timeout", timeout(), "20", _A, _R, "One operation of the store.", NOT_YET),
-    _row("storage-reschedule", seconds(1), "120", _A, _R, "Retry after a failure of the store.", NOT_YET),
-    _row("storage-threads", integer(1, 256), "1", _B, _FIXED, "Operations at the same time, per worker.", NOT_YET),
+    _row("storage-ttl", seconds(), "3600", _A, _R, "Bodies live this much longer than their message.", YES),
+    _row("storage-timeout", timeout(), "20", _A, _R, "One operation of the store.", YES),
+    _row("storage-reschedule", seconds(1), "120", _A, _R, "Retry after a failure of the store.", YES),
+    _row("storage-threads", integer(1, 256), "1", _B, _FIXED, "Operations at the same time, per worker.", YES),
 )
 
 _DOWNLOADS = (

@@ -21,6 +21,8 @@ PAUSE_SECONDS = 10.0
 """How long a store that failed so often is left alone (spec delivery.md 17)."""
 SWEEP_SECONDS = 600.0
 COMPONENT = "store"
+STORE_IS_DOWN = "message store is down"
+"""Why messages whose content is stored go back to the broker without an attempt."""
 
 T = TypeVar("T")
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
 from relayq.delivery.admission import Admission, Ticket
+from relayq.delivery.bodies import STORE_IS_DOWN, Bodies
 from relayq.delivery.composer import Composer, Content
 from relayq.delivery.lane import HostDownError, Lane, Route
 from relayq.delivery.ledger import LedgerEntry
@@ -21,6 +23,7 @@ from relayq.delivery.publisher import Publisher
 from relayq.delivery.router import Router
 from relayq.delivery.session import Session
 from relayq.delivery.session_pool import SessionPool
+from relayq.delivery.stored_content import StoredContent
 from relayq.delivery.terms import SessionTerms, Terms
 from relayq.delivery.waiting import CRASHED_SECONDS, PARKED_SECONDS, NotNowError
 from relayq.model import (
@@ -40,6 +43,7 @@ from relayq.policy.egress import allowed_egress_ips, order_egress_ips
 from relayq.policy.local_codes import local_code
 from relayq.policy.retry import RetryRules, choose_failure, deadline_of, decide_outcome
 from relayq.policy.routing import Candidate, Target
+from relayq.policy.storage import has_content
 from relayq.policy.tls import NO_DEMAND, TlsDemand
 from relayq.policy.wishes import relayed_wishes
 from relayq.ports import Clock, Observer, OutboxItem
@@ -109,6 +113,7 @@ class Pipeline:
     def __init__(
         self,
         composer: Composer,
+        bodies: Bodies | None,
         router: Router,
         terms: SessionTerms,
         pool: SessionPool,
@@ -122,6 +127,7 @@ class Pipeline:
         shuffle: Callable[[list[str | None]], None],
     ) -> None:
         self._composer = composer
+        self._bodies = bodies
         self._router = router
         self._terms = terms
         self._pool = pool
@@ -141,7 +147,7 @@ class Pipeline:
         """
         error: DeliveryError | None = None
         try:
-            content = self._composer.prepare(job.message)  # responsive
+            content = self._content_of(job.message)  # responsive
             attempt = await self._deliver(job, content)  # dns … message
         except NotNowError as wait:
             await self._give_back(job, wait.seconds, wait.reason)
@@ -158,6 +164,12 @@ class Pipeline:
         latency = self._clock.monotonic() - job.item.consumed_at
         self._observer.attempt_finished(job.message, attempt, decision.outcome, error, latency)
 
+    def _content_of(self, message: Message) -> Content | StoredContent:
+        """What lies in the JSON is composed at once; what lies in the store stays a promise until it is needed."""
+        if has_content(message) or self._bodies is None:
+            return self._composer.prepare(message)
+        return StoredContent(message, self._bodies, self._composer)
+
     async def guard(self, job: Job) -> None:
         """:meth:`handle`, for the top of a task: an unexpected error sends the message back, it never drops it."""
         try:
@@ -171,7 +183,7 @@ class Pipeline:
 
     # --- dns, bind, connect … message -------------------------------------------------------------------------------
 
-    async def _deliver(self, job: Job, content: Content) -> Attempt:
+    async def _deliver(self, job: Job, content: Content | StoredContent) -> Attempt:
         """Walk the candidates until one takes the message or says something about it (spec delivery.md 8.1, 8.3)."""
         allowed = allowed_egress_ips(job.message, self._rules.default_ips)
         if not allowed:
@@ -245,7 +257,7 @@ class Pipeline:
             ways.sort(key=lambda way: self._pool.load(way.routes[0]) if way.routes else 0)
         return ways
 
-    async def _try_way(self, job: Job, content: Content, way: Way) -> Attempt:
+    async def _try_way(self, job: Job, content: Content | StoredContent, way: Way) -> Attempt:
         """One remote address: the local addresses in turn until one can be bound."""
         if way.refusal is not None:
             raise way.refusal
@@ -260,7 +272,7 @@ class Pipeline:
         assert unbound is not None
         raise self._nothing_to_bind(job.message, unbound.reason)
 
-    async def _try_lane(self, job: Job, content: Content, lane: Lane, demand: TlsDemand) -> Attempt:
+    async def _try_lane(self, job: Job, content: Content | StoredContent, lane: Lane, demand: TlsDemand) -> Attempt:
         """Get a session and send; a reused one that turns out dead is replaced once (spec delivery.md 8.2)."""
         deadline = job.item.consumed_at + self._rules.ack_limit
         session = await lane.acquire(job.ticket, deadline, demand=demand)
@@ -273,18 +285,16 @@ class Pipeline:
         session = await lane.acquire(job.ticket, deadline, fresh=True, demand=demand)
         return await self._transact(job, content, lane, session)
 
-    async def _transact(self, job: Job, content: Content, lane: Lane, session: Session) -> Attempt:
+    async def _transact(self, job: Job, content: Content | StoredContent, lane: Lane, session: Session) -> Attempt:
         """One transaction on a session that is ours until it is released."""
         error: DeliveryError | None = None
         is_begun = False
         try:
-            self._check_time(job)
+            self._check_again(job, content)
             self._admission.started(job.ticket)
             session.messages += 1
             is_begun = True
-            deadline = job.item.consumed_at + self._rules.ack_limit
-            final = self._finish(content, session)
-            reply = await session.transact(_transaction(job.message, final, self._rules.dsn), deadline)
+            reply = await self._converse(job, content, session)
         except DeliveryError as failure:
             if _was_dead(failure, session):
                 session.abort()  # says nothing about the host
@@ -299,6 +309,20 @@ class Pipeline:
             lane.release(session, error)
         return self._accepted_attempt(job.message, session, reply)
 
+    async def _converse(self, job: Job, content: Content | StoredContent, session: Session) -> Reply:
+        deadline = job.item.consumed_at + self._rules.ack_limit
+        ready = content.loaded if isinstance(content, StoredContent) else content
+        if ready is not None:
+            final = self._finish(ready, session)
+            return await session.transact(_transaction(job.message, final, self._rules.dsn), deadline)
+        assert isinstance(content, StoredContent)
+        transaction = _transaction(job.message, None, self._rules.dsn)
+        return await session.transact(transaction, deadline, partial(self._load, content, session))
+
+    async def _load(self, content: StoredContent, session: Session) -> bytes:
+        """Octets for a peer that accepted the recipient; it may be gone by the time they are there."""
+        return self._composer.finish(await content.load(), session.client.capabilities).octets
+
     def _finish(self, content: Content, session: Session) -> Content:
         """What depends on the peer; nothing was sent for this message yet, so a failure leaves the session usable."""
         try:
@@ -306,8 +330,10 @@ class Pipeline:
         except DeliveryError as error:
             raise session.blame(error) from None
 
-    def _check_time(self, job: Job) -> None:
-        """Once more, right before the connection is used (spec messages.md 4.9)."""
+    def _check_again(self, job: Job, content: Content | StoredContent) -> None:
+        """What may have changed while waiting, right before the connection is used (spec messages.md 4.9)."""
+        if isinstance(content, StoredContent) and content.is_out_of_reach:
+            raise NotNowError(PARKED_SECONDS, STORE_IS_DOWN)
         if self._clock.monotonic() + self._rules.message_timeout > job.item.consumed_at + self._rules.ack_limit:
             raise NotNowError(PARKED_SECONDS, "no time left to send content")
         deadline_at = deadline_of(job.message, job.seen_at, self._retry_rules)
@@ -407,13 +433,13 @@ def _was_dead(error: DeliveryError, session: Session) -> bool:
     return error.reply.code in _GONE_CODES
 
 
-def _transaction(message: Message, content: Content, configured: DsnOptions | None) -> Transaction:
+def _transaction(message: Message, content: Content | None, configured: DsnOptions | None) -> Transaction:
     return Transaction(
         sender=message.sender,
         recipient=message.recipient,
-        content=content.octets,
-        has_8bit=content.has_8bit,
-        has_utf8_headers=content.has_utf8_headers,
+        content=None if content is None else content.octets,
+        has_8bit=content is not None and content.has_8bit,
+        has_utf8_headers=content is not None and content.has_utf8_headers,
         dsn=relayed_wishes(message.dsn, configured),
         with_orcpt=message.dsn is not None,
     )

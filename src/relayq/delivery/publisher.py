@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
+from relayq.delivery.bodies import Bodies
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.model import Attempt, Message, Outcome, ResultQueues
 from relayq.model.message_json import append_attempt, encode_invalid_body, encode_members
 from relayq.model.timestamp import format_timestamp
+from relayq.policy import storage
+from relayq.policy.retry import later
+from relayq.policy.storage import StorageRules
 from relayq.ports import Broker, Clock, Observer, OutboxItem, Properties, Publication, QueueRole
 
 MAX_WARNED_NAMES = 1000
@@ -25,20 +30,29 @@ class PublisherRules(msgspec.Struct, frozen=True, kw_only=True):
         outbox: Queue retries go back to.
         queues: Configured result queues.
         invalid_queue: Verbatim copies of what could not be parsed; empty for none.
+        storage: Which bodies are stored and deleted.
     """
 
     outbox: str
     queues: ResultQueues
     invalid_queue: str = ""
+    storage: StorageRules = StorageRules()
 
 
 class Publisher:
     """Publishes outcomes; each method returns once the broker confirmed everything and the item is settled."""
 
     def __init__(
-        self, broker: Broker, ledger: OutcomeLedger, rules: PublisherRules, clock: Clock, observer: Observer
+        self,
+        broker: Broker,
+        ledger: OutcomeLedger,
+        rules: PublisherRules,
+        clock: Clock,
+        observer: Observer,
+        bodies: Bodies | None = None,
     ) -> None:
         self._broker = broker
+        self._bodies = bodies
         self._ledger = ledger
         self._rules = rules
         self._clock = clock
@@ -75,12 +89,15 @@ class Publisher:
             changes["delayed"] = _timestamp(next_at)
             if message.seen_at is None:
                 changes["seen"] = _timestamp(seen_at)
-            publications.append(self._outbox_copy(message, changes, properties, next_at))
+            key = await self._store_for_outbox(message, seen_at)
+            publications.append(self._outbox_copy(message, changes, properties, next_at, key))
             names: tuple[str | None, ...] = (queues.retry,)
         else:
+            key = None
             names = (queues.results, queues.success if outcome is Outcome.SUCCESS else queues.failure)
-        publications += self._result_copies(message, changes, properties, names)
-        await self._settle(item, entry, publications)
+        publications += await self._result_copies(message, changes, properties, names, seen_at, key)
+        is_acknowledged = await self._settle(item, entry, publications)
+        await self._tidy(message, outcome, seen_at, is_acknowledged=is_acknowledged)
 
     async def publish_unusable(
         self, item: OutboxItem, entry: LedgerEntry, members: Mapping[str, msgspec.Raw], attempt: Attempt,
@@ -136,8 +153,9 @@ class Publisher:
         changes: dict[str, bytes] = {}
         if seen_at is not None and message.seen_at is None:
             changes["seen"] = _timestamp(seen_at)
+        key = await self._store_for_outbox(message, seen_at)
         due_at = self._clock.now() + timedelta(seconds=seconds)
-        await self._give_back(item, entry, message, changes, due_at, reason)
+        await self._give_back(item, entry, message, changes, due_at, reason, key)
 
     async def give_back_verbatim(self, item: OutboxItem, entry: LedgerEntry, seconds: float, reason: str) -> None:
         """Send a message we choke on back towards the outbox as it came."""
@@ -154,34 +172,59 @@ class Publisher:
 
     async def delay(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:
         """Send a message that is not due yet back until its ``delayed`` time."""
-        await self._give_back(item, entry, message, {}, message.delayed_at, "not due yet")
+        key = await self._store_for_outbox(message, message.seen_at)
+        await self._give_back(item, entry, message, {}, message.delayed_at, "not due yet", key)
 
     async def _give_back(
         self, item: OutboxItem, entry: LedgerEntry, message: Message, changes: dict[str, bytes],
-        due_at: datetime | None, reason: str,
+        due_at: datetime | None, reason: str, key: str | None,
     ) -> None:  # fmt: skip
         properties = _with_priority(item.properties, message.priority)
-        await self._settle(item, entry, [self._outbox_copy(message, changes, properties, due_at)])
+        await self._settle(item, entry, [self._outbox_copy(message, changes, properties, due_at, key)])
         self._observer.message_waits(reason)
 
     def _outbox_copy(
-        self, message: Message, changes: Mapping[str, bytes], properties: Properties, due_at: datetime | None
+        self,
+        message: Message,
+        changes: Mapping[str, bytes],
+        properties: Properties,
+        due_at: datetime | None,
+        key: str | None,
     ) -> Publication:
+        """``key`` is where the content was moved to, ``None`` when it stays."""
+        drop: tuple[str, ...] = ()
+        if key is not None:
+            changes, drop = {**changes, "key": _quoted(key)}, _MIME_ONLY
         return Publication(
             queue=self._rules.outbox,
-            body=encode_members(message.members, changes),
+            body=encode_members(message.members, changes, drop),
             properties=properties,
             role=QueueRole.OUTBOX,
             due_at=due_at,
         )
 
-    def _result_copies(
-        self, message: Message, changes: Mapping[str, bytes], properties: Properties, names: tuple[str | None, ...]
+    async def _result_copies(
+        self,
+        message: Message,
+        changes: Mapping[str, bytes],
+        properties: Properties,
+        names: tuple[str | None, ...],
+        seen_at: datetime,
+        key: str | None,
     ) -> list[Publication]:
+        """``key`` is where the content was moved to already, ``None`` when it was not."""
         queues = self._usable_names(names)
         if not queues:
             return []
-        body = encode_members(message.members, changes, () if message.keep_mime else _MIME_ONLY)
+        if storage.stores_for_results(message, self._rules.storage.policy):
+            if key is None:
+                expire_at = storage.expiry_for_results(message, self._clock.now(), seen_at, self._rules.storage)
+                key = await self._store(message, expire_at)
+            if key is not None:
+                changes = {**changes, "key": _quoted(key)}
+        else:
+            key = None
+        body = encode_members(message.members, changes, storage.members_left_out(message, is_stored=key is not None))
         body = self._fit(body, message.members, changes)
         return [Publication(queue=queue, body=body, properties=properties, role=QueueRole.RESULT) for queue in queues]
 
@@ -215,9 +258,47 @@ class Publisher:
             self._warned.add(name)
             self._observer.warn("publisher", f"result queue {name!r} is reserved: nothing is published to it")
 
-    async def _settle(self, item: OutboxItem, entry: LedgerEntry, publications: list[Publication]) -> None:
+    async def _settle(self, item: OutboxItem, entry: LedgerEntry, publications: list[Publication]) -> bool:
+        """Publish and acknowledge; false when the broker had taken the message back by then."""
         await self._broker.settle(item, publications)
-        self._ledger.settle(entry)
+        return self._ledger.settle(entry)
+
+    # --- bodies in the store ----------------------------------------------------------------------------------------
+
+    async def _store_for_outbox(self, message: Message, seen_at: datetime | None) -> str | None:
+        """Move the content of a copy for the outbox, if it is to be; returns its key, ``None`` when it stays inline."""
+        rules = self._rules.storage
+        if not storage.stores_for_outbox(message, rules.policy):
+            return None
+        return await self._store(message, storage.expiry_of(message, self._clock.now(), seen_at, rules))
+
+    async def _store(self, message: Message, expire_at: datetime) -> str | None:
+        if self._bodies is None:
+            return None
+        body = storage.stored_form(message)
+        if body is None:
+            return None
+        key = f"mta-{uuid.uuid4().hex}"
+        return key if await self._bodies.save(key, body, expire_at) else None
+
+    async def _tidy(self, message: Message, outcome: Outcome, seen_at: datetime, *, is_acknowledged: bool) -> None:
+        """What is left to do about a stored body once its message is settled (spec storage.md 5)."""
+        bodies, key, rules = self._bodies, message.key, self._rules.storage
+        if bodies is None or key is None:
+            return
+        now = self._clock.now()
+        if outcome is Outcome.RETRY:
+            if storage.needs_longer_life(message, seen_at, rules):
+                await bodies.prolong(key, storage.expiry_of(message, now, seen_at, rules))
+        elif storage.keeps_body(message, rules.policy):
+            await bodies.prolong(key, later(now, rules.ttl))
+        elif is_acknowledged and storage.deletes_body(message, rules.policy):
+            # Not acknowledged means that it will be handed out again, perhaps to somebody who then needs the body.
+            await bodies.delete(key)
+
+
+def _quoted(key: str) -> bytes:
+    return b'"' + key.encode("ascii") + b'"'
 
 
 def _timestamp(at: datetime) -> bytes:

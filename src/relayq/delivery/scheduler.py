@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from relayq.delivery.admission import Admission
+from relayq.delivery.bodies import STORE_IS_DOWN, Bodies
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
 from relayq.delivery.publisher import Publisher
@@ -43,6 +44,7 @@ from relayq.model.message_json import (
 from relayq.model.result_json import decode_results
 from relayq.policy.retry import RetryRules, has_expired
 from relayq.policy.routing import Target, choose_target
+from relayq.policy.storage import has_content
 from relayq.ports import Broker, Clock, Consumption, Observer, OutboxItem, Publication
 
 STOPPING = "stopping"
@@ -96,6 +98,7 @@ class Scheduler:
         rules: SchedulerRules,
         retry_rules: RetryRules,
         admission: Admission,
+        bodies: Bodies | None,
         clock: Clock,
         observer: Observer,
         loop: asyncio.AbstractEventLoop,
@@ -103,6 +106,7 @@ class Scheduler:
         self._rules = rules
         self._retry_rules = retry_rules
         self._admission = admission
+        self._bodies = bodies
         self._clock = clock
         self._observer = observer
         self._loop = loop
@@ -276,7 +280,12 @@ class Scheduler:
         self._consider(item, entry, message)
 
     def _consider(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:
-        """Expired, delayed, or to be started now (spec messages.md 2, steps 6 to 8)."""
+        """Without content, expired, delayed, or to be started now (spec messages.md 2, steps 5 to 8)."""
+        is_stored = not has_content(message)
+        if is_stored and self._bodies is None:
+            no_store = Refused(DeliveryState.STORAGE, Scope.MESSAGE, "key is given, but no store is configured")
+            self._settle_for(item, entry, self._fail(item, entry, message, no_store))
+            return
         now = self._clock.now()
         delayed_at = message.delayed_at
         is_due = delayed_at is None or now >= delayed_at
@@ -291,9 +300,8 @@ class Scheduler:
                 self._hold(item, max(left.total_seconds(), 0.0))
             else:
                 self._settle_for(item, entry, self._publisher.delay(item, entry, message))
-        elif message.mime is None and message.mime_object is None:
-            no_store = Refused(DeliveryState.STORAGE, Scope.MESSAGE, "key is given, but no store is configured")
-            self._settle_for(item, entry, self._fail(item, entry, message, no_store))
+        elif is_stored and self._bodies is not None and self._bodies.is_paused:
+            self._park(item, entry, message, message.seen_at or now, STORE_IS_DOWN)
         else:
             self._start(item, entry, message, choose_target(message, self._rules.smarthost, self._rules.mx_port))
 

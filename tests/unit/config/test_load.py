@@ -15,6 +15,7 @@ from relayq.config import (
     parse_options,
     show,
 )
+from relayq.config.store_address import STORE_FORMS
 from tests.unit.config.loading import HOSTNAME, load_text, refused, warned
 
 
@@ -175,7 +176,10 @@ def test_a_file_names_no_further_file(tmp_path: Path) -> None:
         ("smtp-username: u", "smtp-username: is set without smtp-password"),
         ("smtp-password: hunter2", "smtp-password: is set without smtp-username"),
         ("send-log-prefix: x", "send-log-prefix: is set without send-log-directory"),
-        ("storage: mongodb://u:hunter2@h/d/c", "storage-address: *** is not supported yet; expected no value"),
+        (
+            "storage: mysql://u:hunter2@h",
+            f"storage: *** does not have the form host/database; expected one of {STORE_FORMS}",
+        ),
         ("database-address: mysql://u:hunter2@h/d", "database-address: *** is not supported yet; expected no value"),
         (
             "smtp-out-security: strict",

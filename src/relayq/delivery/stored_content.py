@@ -1,0 +1,42 @@
+"""Content that lies in the message store until it is needed (spec delivery.md 12.3)."""
+
+from __future__ import annotations
+
+from relayq.delivery.bodies import Bodies
+from relayq.delivery.composer import Composer, Content
+from relayq.model import DeliveryState, Message, Refused, Scope
+from relayq.policy.storage import with_body
+
+
+class StoredContent:
+    """The content of one attempt: loaded at most once, also when the attempt moves on to another host.
+
+    Attributes:
+        loaded: The content, ``None`` before `load`.
+    """
+
+    __slots__ = ("_bodies", "_composer", "_message", "loaded")
+
+    def __init__(self, message: Message, bodies: Bodies, composer: Composer) -> None:
+        self.loaded: Content | None = None
+        self._message = message
+        self._bodies = bodies
+        self._composer = composer
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """It is not loaded, and the store is left alone for now."""
+        return self.loaded is None and self._bodies.is_paused
+
+    async def load(self) -> Content:
+        """Load and compose, as if the body had come in the JSON.
+
+        Raises:
+            DeliveryError: State ``storage`` or ``responsive``.
+        """
+        assert self._message.key is not None
+        body = await self._bodies.load(self._message.key)
+        if not body:
+            raise Refused(DeliveryState.STORAGE, Scope.MESSAGE, "the entry is empty")
+        self.loaded = self._composer.prepare(with_body(self._message, body))
+        return self.loaded
