@@ -219,7 +219,8 @@ class Worker:
         publisher = Publisher(self.broker, ledger, _publisher_rules(settings), clock, observer, self._bodies)
         names = EhloNames(settings.session.ehlo_name or "", settings.session.hostname, self._resolver, clock.monotonic)
         network = network or SocketNetwork(loop, _tls_options(settings))
-        self._opener = opener = SessionOpener(network, names, _timeouts(settings), loop, _dialogue_rules(settings), observer)
+        opener = SessionOpener(network, names, _timeouts(settings), loop, _dialogue_rules(settings), observer)
+        self._opener = opener
         pool = SessionPool(_lane_limits(settings), _max_connections(settings), opener.open, loop, rng.random, observer)
         routing_rules = RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
         router = Router(self._resolver, routing_rules, clock, rng)

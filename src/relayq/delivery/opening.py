@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable
 
 import msgspec
@@ -31,6 +32,10 @@ class DialogueRules(msgspec.Struct, frozen=True, kw_only=True):
     sink: Sink | None = None
 
 
+class SinkNotFoundError(Exception):
+    """The name of the sink has no address; says why."""
+
+
 class SessionOpener:
     """Opens sessions for lanes."""
 
@@ -51,6 +56,22 @@ class SessionOpener:
         self._rules = rules
         self._observer = observer
         self._clear = ClearMemory()
+        self._sink_address = rules.sink.address if rules.sink is not None else ""
+
+    async def find_sink(self) -> None:
+        """Look the name of the sink up; what was found is used as long as the process lives (spec delivery.md 6).
+
+        Raises:
+            SinkNotFoundError: It has no address.
+        """
+        sink = self._rules.sink
+        if sink is None:
+            return
+        try:
+            found = await self._loop.getaddrinfo(sink.address, sink.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise SinkNotFoundError(f"smtp-sink-address: {sink.address}: {error}") from None
+        self._sink_address = str(found[0][4][0])
 
     async def open(self, lane: Lane, deadline: float, demand: TlsDemand) -> Session:
         """A ready session for ``lane``.
@@ -84,7 +105,7 @@ class SessionOpener:
     def _endpoint(self, route: Route) -> tuple[str, int]:
         """What is really connected."""
         sink = self._rules.sink
-        return (route.remote_ip, route.port) if sink is None else (sink.address, sink.port)
+        return (route.remote_ip, route.port) if sink is None else (self._sink_address, sink.port)
 
     def _tls_mode(self, route: Route) -> TlsMode:
         endpoint = self._endpoint(route)
