@@ -2,6 +2,7 @@
 
 from relayq.compose.analysis import Analysis, analyse
 from relayq.compose.dkim import NoAuthorError, PreparedSignatures, SigningFailedError, prepare_signatures, sign_message
+from relayq.compose.dsn import DsnFacts, compose_report, encode_report
 from relayq.compose.eightbit import to_seven_bit
 from relayq.compose.errors import (
     ComposeError,
@@ -19,6 +20,7 @@ __all__ = [
     "Analysis",
     "ComposeError",
     "ConversionImpossibleError",
+    "DsnFacts",
     "HeaderEdits",
     "HeaderError",
     "LongLineError",
@@ -31,8 +33,10 @@ __all__ = [
     "TransferDecodingError",
     "UnusableKeyError",
     "analyse",
+    "compose_report",
     "edit_headers",
     "encode_field",
+    "encode_report",
     "parse_header_edits",
     "parse_signing_keys",
     "prepare_signatures",
