@@ -5,11 +5,12 @@ One table, read by the test that provokes each cell with a real worker and by th
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from relayq.adapters.memory import MemoryResolver
+from relayq.adapters.memory import MemoryResolver, MemoryStore
 from relayq.model import DeliveryState, ResultType
 from relayq.ports import DnsFailureKind
 from tests.support.engine import DOMAIN
@@ -62,6 +63,7 @@ class Cell:
         body: The whole body instead, when it is no usable JSON.
         options: Settings it takes.
         dns: What is done to the resolver.
+        store: What is done to the message store; ``None`` when none is configured.
         connected: The result has ``from``, ``to`` and ``messages``.
         code: Expected, ``None`` for absent; so are ``status`` and ``description``.
     """
@@ -75,6 +77,7 @@ class Cell:
     body: bytes | None = None
     options: tuple[str, ...] = ()
     dns: Callable[[MemoryResolver], None] | None = None
+    store: Callable[[MemoryStore], None] | None = None
     connected: bool = True
     code: int | None = None
     status: str | None = None
@@ -264,15 +267,56 @@ TRANSACTION = (
     ),
 )  # fmt: skip
 
-CELLS: tuple[Cell, ...] = (*AMQP, *BEFORE_CONNECTING, *OPENING, *TRANSACTION)
 
-_STORE = "no message store is attached yet"
+def _hang(store: MemoryStore) -> None:
+    """Let the store begin to load and never answer."""
+
+    async def before(verb: str, key: str) -> None:
+        del key
+        if verb == "load":
+            await asyncio.get_running_loop().create_future()
+
+    store.before = before
+
+
+def _fail(store: MemoryStore) -> None:
+    store.is_down = True
+
+
+def _damage(store: MemoryStore) -> None:
+    store.damage("k1")
+
+
+def _stored(result: ResultType, when: str, outcome: str, end: Sequence[Step] = (), **more: Any) -> Cell:
+    """The content lies in the store under a key; ``end`` follows the accepted recipient."""
+    return Cell(
+        state=_S.STORAGE, result=result, when=when, outcome=outcome, message={"mime": None, "key": "k1"},
+        peer=[*opening(), *mailfrom(), *rcptto(), *end], **more,
+    )  # fmt: skip
+
+
+_RSET = (Expect(rb"RSET\r\n"), Send(b"250 fine\r\n"))
+
+STORAGE = (
+    _stored(_R.ERROR, "the store does not know the key", FAILURE, _RSET, store=lambda store: None),
+    _stored(_R.ERROR, "the entry is damaged", FAILURE, _RSET, store=_damage),
+    _stored(_R.TIMEOUT, "the store does not answer in time", RETRY, _RSET, store=_hang, options=("storage-timeout=1",)),
+    _stored(_R.TIMEOUT, "the store cannot be used", RETRY, _RSET, store=_fail),
+    _stored(_R.LOST, "the server closes while the content is loaded", RETRY, [Close()], store=_hang),
+    _stored(_R.LOST, "the connection is reset while the content is loaded", RETRY, [Reset()], store=_hang),
+    _stored(_R.INVALID, "the server speaks while the content is loaded", RETRY, [Send(b"421 4.4.2 Bye\r\n"), Close()],
+            store=_hang, code=421, status="4.4.2", description="Bye"),
+    _stored(_R.INVALID, "what arrives while the content is loaded is no SMTP reply", RETRY, [Send(GARBAGE)],
+            store=_hang, description="HTTP/1.1 400 Bad Request"),
+    Cell(state=_S.RESPONSIVE, result=_R.ERROR, when="stored content cannot be composed", outcome=FAILURE,
+         message={"mime": None, "key": "k1"}, peer=[*opening(), *mailfrom(), *rcptto(), *_RSET],
+         store=lambda store: store.bodies.update(k1=b"Subject: x\r\n\r\na\0b\r\n")),
+)  # fmt: skip
+
+CELLS: tuple[Cell, ...] = (*AMQP, *BEFORE_CONNECTING, *OPENING, *TRANSACTION, *STORAGE)
 
 NOT_REACHABLE: dict[tuple[DeliveryState, ResultType], str] = {
     (_S.AMQP, _R.ERROR): "needs the operator's rules (forced errors, suppression)",
-    (_S.STORAGE, _R.TIMEOUT): _STORE,
-    (_S.STORAGE, _R.LOST): _STORE,
-    (_S.STORAGE, _R.INVALID): _STORE,
     (_S.RESPONSIVE, _R.TIMEOUT): "nothing is downloaded while composing yet",
 }  # fmt: skip
 """Cells that exist but that nothing can bring about yet, each with the reason."""

@@ -36,7 +36,7 @@ from relayq.adapters.clock import SystemClock
 from relayq.adapters.memory import MemoryBroker, MemoryResolver, RecordingObserver
 from relayq.app import Worker
 from relayq.config import Settings, load, parse_options
-from relayq.ports import Clock, Properties, Publication, QueueRole
+from relayq.ports import Clock, MessageStore, Properties, Publication, QueueRole
 from relayq.trial import ReceivedMessage, Sink
 from tests.support.ports import free_port
 from tests.support.scripted_server import ScriptedServer, Step
@@ -151,6 +151,7 @@ class Engine:
         clock: Clock | None = None,
         is_started: bool = True,
         network: Any = None,
+        store: MessageStore | None = None,
         ident: str = "id",
     ) -> None:
         """Nothing runs yet.
@@ -161,6 +162,7 @@ class Engine:
             clock: Default: the system's.
             is_started: Consume as soon as the block is entered.
             network: Default: real sockets.
+            store: Default: what the options say, without any none.
             ident: Member that tells messages apart.
         """
         self.ident = ident
@@ -175,6 +177,7 @@ class Engine:
         self._settings = _settings(self.port, options, tweaks or {})
         self._is_started = is_started
         self._network = network
+        self._store = store
         self._stack = AsyncExitStack()
         self._given: dict[int, Publication] = {}
         self._budget = 0
@@ -223,6 +226,7 @@ class Engine:
             network=self._network,
             broker=lambda listener: MemoryBroker(self.clock, listener),
             clock=self.clock,
+            store=self._store,
         )
         assert isinstance(self.worker.broker, MemoryBroker)
         self.broker = self.worker.broker

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from relayq.adapters.memory import MemoryStore
 from relayq.model import ResultType
 from relayq.policy.retry import VERDICTS
 from tests.support.cells import CELLS as PLAIN_CELLS
@@ -22,6 +23,7 @@ COPIES = {
     RETRY: {OUTBOX: 1, "retry": 1},
 }
 RETRY_INTERVAL = 600
+STORAGE_RESCHEDULE = 120
 CELLS = (*PLAIN_CELLS, *SECURITY_CELLS)
 
 
@@ -45,7 +47,10 @@ def expected_attempt(cell: Cell, at: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 async def test_cell(cell: Cell) -> None:
-    async with Engine(*cell.options) as engine:
+    store = None if cell.store is None else MemoryStore()
+    if store is not None and cell.store is not None:
+        cell.store(store)
+    async with Engine(*cell.options, store=store) as engine:
         if cell.dns is not None:
             cell.dns(engine.resolver)
         if cell.peer == SILENT:
@@ -84,8 +89,9 @@ def check_retry(given: dict[str, Any], outcome: Outcome) -> None:
     back, copy = outcome.body(OUTBOX), outcome.body("retry")
     assert list(back) == [*given, "results", "delayed", "seen"]
     assert list(copy) == [name for name in back if name != "mime"]
-    assert {**copy, "mime": MIME} == back
+    assert {**copy, "mime": MIME} == {"mime": MIME, **back}
     due = parse_at(back["delayed"])
-    assert RETRY_INTERVAL <= (due - parse_at(outcome.last["time"])).total_seconds() <= RETRY_INTERVAL + 1
+    interval = STORAGE_RESCHEDULE if outcome.cell == ("storage", "timeout") else RETRY_INTERVAL
+    assert interval <= (due - parse_at(outcome.last["time"])).total_seconds() <= interval + 1
     assert outcome.copies[OUTBOX][-1].due_at == due
     assert outcome.copies["retry"][-1].due_at is None
