@@ -1,0 +1,318 @@
+"""A ``mime`` object on its way to a message (spec responsive.md 1).
+
+Composing is a function of the document and of what was downloaded. It is tried with what is there; what turned out to
+be missing is fetched by somebody else, and it is tried again. So nothing here waits, and no step has to foresee what a
+later one needs: an import brings blocks with images, whose dimensions are asked for in the next round::
+
+    plan = parse_document(mime, data=data, envelope=sender, recipient=recipient, seen_at=seen_at)
+    while plan.downloads:
+        plan = plan.with_resources(await fetch(plan.downloads))
+    message = build_mime(plan, make_boundary)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from relayq.compose.responsive.assemble import MakeBoundary, Parts, assemble, text_leaf
+from relayq.compose.responsive.attachments import File, read_attachments
+from relayq.compose.responsive.content import Content, build_content
+from relayq.compose.responsive.downloads import Answers, Download, DownloadFailure, Resource, Resources
+from relayq.compose.responsive.errors import DocumentError, Faults
+from relayq.compose.responsive.header_fields import HeaderFields, Identity, build_header
+from relayq.compose.responsive.templates import Templates, clean_line
+from relayq.compose.responsive.values import Node, as_mapping, decode_json
+from relayq.compose.signing_keys import SigningKey, SigningKeyError, parse_signing_keys
+from relayq.compose.template import TemplateContext, template_context
+from relayq.model import EmailAddress
+
+MAX_MESSAGE_OCTETS = 50 * 1024 * 1024
+
+_ROOT = "mime"
+_NAME_LIST = """
+    from to cc bcc replyTo subject text content html headers attachments unsubscribe images dkim data font background
+    css attributes rewrite tracking blocks
+"""
+_NAMES = _NAME_LIST.split()
+_CANONICAL = {**{name.lower(): name for name in _NAMES}, "textversion": "text"}
+_SEPARATORS = str.maketrans("", "", "-_")
+# Rendered where they are read: addresses are taken apart first, headers are checked first.
+_NOT_YET_RENDERED = frozenset(("from", "to", "cc", "replyTo", "headers"))
+_NEVER_RENDERED = frozenset(("bcc", "data", "dkim"))
+
+
+class ResponsiveOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings.
+
+    Attributes:
+        host_name: For a ``Message-ID`` where ``From`` has no domain.
+        autotext: Make a text part from blocks (``responsive-autotext``).
+        icons: Pattern of icon addresses (``responsive-icons``), empty for text links.
+        escape_html: Escape what templates put into HTML (``personalize-escape``).
+        oversign: Value of ``oversign`` where a signing key has none (``dkim-oversign``).
+    """
+
+    host_name: str = "localhost"
+    autotext: bool = True
+    icons: str = ""
+    escape_html: bool = False
+    oversign: bool = True
+
+
+def _unlimited() -> float:
+    return 1.0
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """A document with its templates rendered, and everything composing it again needs.
+
+    Attributes:
+        values: Top-level properties by their usual names, null ones left out.
+        header: Header fields.
+        subject: Rendered subject, one line.
+        template_context: For what is imported later; ``None`` without data.
+        force: Leave out what is wrong.
+        options: Settings.
+        notes: What the log should tell.
+        signing_keys: Keys of ``mime.dkim``.
+    """
+
+    values: Mapping[str, object]
+    header: HeaderFields
+    subject: str
+    template_context: TemplateContext | None
+    force: bool
+    options: ResponsiveOptions
+    notes: tuple[str, ...]
+    signing_keys: tuple[SigningKey, ...]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A document and how far it has come.
+
+    Attributes:
+        document: The document.
+        resources: Answers so far.
+        downloads: What is still needed, in the order in which it was asked for; empty when the message can be built.
+        parts: Content as far as it is known.
+        notes: What the log should tell: with ``force``, what was left out and why. No content, one line each.
+    """
+
+    document: Document
+    resources: Answers
+    downloads: tuple[Download, ...]
+    parts: Parts
+    notes: tuple[str, ...]
+
+    @property
+    def signing_keys(self) -> tuple[SigningKey, ...]:
+        """Keys of ``mime.dkim``, to be used after those of the outer JSON."""
+        return self.document.signing_keys
+
+    def with_resources(self, found: Mapping[Download, Resource | DownloadFailure]) -> Plan:
+        """The plan after some of its `downloads` were answered; there may be new ones.
+
+        Raises:
+            DocumentError: One failed, or what it brought cannot be used.
+        """
+        return _compose(self.document, {**self.resources, **found})
+
+
+def parse_document(
+    mime: bytes | msgspec.Raw,
+    *,
+    envelope: EmailAddress | None,
+    recipient: str,
+    seen_at: datetime,
+    data: bytes | msgspec.Raw | None = None,
+    force: bool = False,
+    now: datetime | None = None,
+    time_left: Callable[[], float] = _unlimited,
+    options: ResponsiveOptions | None = None,
+) -> Plan:
+    """Check a document, render its templates and find out what it needs.
+
+    Args:
+        mime: Raw JSON of the object.
+        envelope: Sender, ``None`` for the null one.
+        recipient: Recipient as in the JSON.
+        seen_at: First pick-up (``seen``); gives ``Date``.
+        data: Raw JSON of the outer ``data``, ``None`` where there is none.
+        force: Leave out what is wrong instead of failing.
+        now: Time that templates see, ``seen_at`` by default.
+        time_left: Seconds left for all templates of the message.
+        options: Settings.
+
+    Raises:
+        DocumentError: It cannot be turned into a message.
+    """
+    options = options or ResponsiveOptions()
+    faults = Faults(force=force)
+    values = _read_object(mime)
+    variables = _variables(values, data)
+    context = None
+    if variables is not None:
+        context = template_context(
+            variables,
+            envelope=envelope.text if envelope is not None else "",
+            recipient=recipient,
+            now=now or seen_at,
+            time_left=time_left,
+        )
+    templates = Templates(context, faults, escape_html=options.escape_html)
+    rendered = _render(values, templates)
+    node = Node(rendered, _ROOT, faults)
+    subject = clean_line(node.text("subject") or "")
+    identity = Identity(
+        envelope=envelope,
+        recipient=recipient,
+        mime=bytes(mime),
+        data=bytes(data) if data is not None else None,
+        seen_at=seen_at,
+        host_name=options.host_name,
+    )
+    document = Document(
+        values=rendered,
+        header=build_header(node, subject, identity, templates),
+        subject=subject,
+        template_context=context,
+        force=force,
+        options=options,
+        signing_keys=_signing_keys(node, options),
+        notes=faults.notes,
+    )
+    return _compose(document, {})
+
+
+def build_mime(plan: Plan, make_boundary: MakeBoundary) -> bytes:
+    """The message: CRLF line ends, 7-bit but for local parts in other letters, no line over 998 octets.
+
+    Args:
+        plan: A plan without downloads left.
+        make_boundary: Gives a boundary that nobody can foresee each time it is called.
+
+    Raises:
+        DocumentError: The message is larger than `MAX_MESSAGE_OCTETS`.
+        ValueError: There are downloads left.
+    """
+    if plan.downloads:
+        raise ValueError("the plan still needs downloads")
+    header = plan.document.header.fields
+    leaves = (plan.parts.text, plan.parts.html, *plan.parts.embedded, *plan.parts.attachments)
+    size = len(header) + sum(len(chunk) for leaf in leaves if leaf is not None for chunk in leaf.chunks)
+    if size > MAX_MESSAGE_OCTETS:
+        raise DocumentError(_ROOT, f"larger than {MAX_MESSAGE_OCTETS} octets")
+    return assemble(header, plan.parts, make_boundary)
+
+
+def _read_object(mime: bytes | msgspec.Raw) -> dict[str, object]:
+    """Top-level properties by their usual names; the usual spelling wins over others and over aliases."""
+    try:
+        decoded = as_mapping(decode_json(mime))
+    except ValueError as error:
+        raise DocumentError(_ROOT, str(error)) from None
+    if decoded is None:
+        raise DocumentError(_ROOT, "expected an object")
+    values: dict[str, object] = {}
+    spelled: set[str] = set()
+    for name, value in decoded.items():
+        canonical = _CANONICAL.get(name.translate(_SEPARATORS).lower())
+        if canonical is None or value is None or (canonical in spelled and name != canonical):
+            continue
+        values[canonical] = value
+        if name == canonical:
+            spelled.add(canonical)
+    return values
+
+
+def _variables(values: Mapping[str, object], data: bytes | msgspec.Raw | None) -> dict[str, object] | None:
+    """Data of the document overlaid by that of the message; ``None`` when there is neither."""
+    own = values.get("data")
+    if own is None and data is None:
+        return None
+    own_variables = {} if own is None else as_mapping(own)
+    if own_variables is None:
+        raise DocumentError(f"{_ROOT}.data", "expected an object")
+    try:
+        outer = {} if data is None else as_mapping(decode_json(data))
+    except ValueError as error:
+        raise DocumentError("data", str(error)) from None
+    if outer is None:
+        raise DocumentError("data", "expected an object")
+    return {**own_variables, **outer}
+
+
+def _render(values: Mapping[str, object], templates: Templates) -> dict[str, object]:
+    if not templates.is_active:
+        return dict(values)
+    return {name: _render_property(name, value, templates) for name, value in values.items()}
+
+
+def _render_property(name: str, value: object, templates: Templates) -> object:
+    path = f"{_ROOT}.{name}"
+    if name in _NOT_YET_RENDERED or name in _NEVER_RENDERED:
+        return value
+    if isinstance(value, str) and name in ("content", "html"):
+        return templates.render(value, path, is_html=True)
+    if name == "attachments":
+        return _render_attachments(value, path, templates)
+    return templates.render_tree(value, path, is_block=name == "blocks")
+
+
+def _render_attachments(value: object, path: str, templates: Templates) -> object:
+    """Everything but the content of the files."""
+    if isinstance(value, list):
+        return [_render_attachments(one, f"{path}[{index}]", templates) for index, one in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: member if name == "data" else templates.render_tree(member, f"{path}.{name}")
+        for name, member in value.items()
+    }
+
+
+def _signing_keys(node: Node, options: ResponsiveOptions) -> tuple[SigningKey, ...]:
+    """Entries of ``dkim``; one that is no entry is an error, or left out with ``force``."""
+    value = node.values.get("dkim")
+    path = f"{_ROOT}.dkim"
+    keys: list[SigningKey] = []
+    for entry in value if isinstance(value, list) else [value]:
+        try:
+            keys += parse_signing_keys(entry, oversign=options.oversign)
+        except SigningKeyError as error:
+            node.faults.fail(path, str(error))
+    return tuple(keys)
+
+
+def _compose(document: Document, answers: Answers) -> Plan:
+    """Compose with what is there, and find out what is missing."""
+    faults = Faults(force=document.force)
+    resources = Resources(answers, faults)
+    node = Node(document.values, _ROOT, faults)
+    content = build_content(node)
+    files = read_attachments(node, resources)
+    faults.finish()
+    missing = tuple(resources.missing)
+    return Plan(
+        document=document,
+        resources=answers,
+        downloads=missing,
+        parts=Parts() if missing else _to_parts(content, files),
+        notes=tuple(dict.fromkeys((*document.notes, *faults.notes))),
+    )
+
+
+def _to_parts(content: Content, files: list[File]) -> Parts:
+    """Content as parts; files can only be embedded where there is HTML to refer to them."""
+    is_embedded = [content.html is not None and file.content_id is not None for file in files]
+    return Parts(
+        text=text_leaf("plain", content.text) if content.text else None,
+        html=text_leaf("html", content.html) if content.html is not None else None,
+        embedded=[file.to_leaf(is_embedded=True) for file, inside in zip(files, is_embedded, strict=True) if inside],
+        attachments=[
+            file.to_leaf(is_embedded=False) for file, inside in zip(files, is_embedded, strict=True) if not inside
+        ],
+    )
