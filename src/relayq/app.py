@@ -30,6 +30,7 @@ from relayq.delivery.names import EhloNames
 from relayq.delivery.opening import DialogueRules, SessionOpener, SinkNotFoundError
 from relayq.delivery.pipeline import Pipeline, PipelineRules
 from relayq.delivery.publisher import Publisher, PublisherRules
+from relayq.delivery.reporter import Reporter, ReporterRules
 from relayq.delivery.router import Router
 from relayq.delivery.scheduler import Scheduler, SchedulerRules
 from relayq.delivery.session import SmtpTimeouts
@@ -37,6 +38,7 @@ from relayq.delivery.session_pool import SessionPool
 from relayq.delivery.terms import SessionTerms, Sink
 from relayq.model import DsnOptions, ResultQueues, Smarthost
 from relayq.model.message_json import ParseRules
+from relayq.policy.reporting import ReportingRules
 from relayq.policy.retry import RetryRules
 from relayq.policy.routing import RoutingRules
 from relayq.policy.storage import StoragePolicy, StorageRules
@@ -122,7 +124,7 @@ def rabbitmq_options(
 ) -> RabbitMqOptions:
     """Settings as the RabbitMQ adapter wants them."""
     broker, queues = settings.broker, settings.queues
-    named = (queues.results, queues.success, queues.failure, queues.retry, queues.invalid, queues.inbox)
+    named = (queues.results, queues.success, queues.failure, queues.retry, queues.invalid, queues.dsn, queues.inbox)
     server = f" {settings.process.server_id}" if settings.process.server_id else ""
     return RabbitMqOptions(
         endpoints=tuple(
@@ -216,7 +218,8 @@ class Worker:
             self.broker = open_broker(settings, listener=self.scheduler, clock=clock, log=log, is_worker=True)
         self._acknowledging: set[asyncio.Future[None]] = set()
         ledger = OutcomeLedger(clock.monotonic, self._acknowledge)
-        publisher = Publisher(self.broker, ledger, _publisher_rules(settings), clock, observer, self._bodies)
+        reporter = Reporter(_reporter_rules(settings, retry_rules), self._bodies)
+        publisher = Publisher(self.broker, ledger, _publisher_rules(settings), clock, observer, self._bodies, reporter)
         names = EhloNames(settings.session.ehlo_name or "", settings.session.hostname, self._resolver, clock.monotonic)
         network = network or SocketNetwork(loop, _tls_options(settings))
         opener = SessionOpener(network, names, _timeouts(settings), loop, _dialogue_rules(settings), observer)
@@ -224,7 +227,7 @@ class Worker:
         pool = SessionPool(_lane_limits(settings), _max_connections(settings), opener.open, loop, rng.random, observer)
         routing_rules = RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
         router = Router(self._resolver, routing_rules, clock, rng)
-        composer = Composer(_composer_rules(settings))
+        self._composer = composer = Composer(_composer_rules(settings), clock, observer.warn)
         self._sts = _domain_policies(settings, self._resolver, clock)
         terms = _terms(settings, self._resolver, self._sts, observer)
         pipeline = Pipeline(
@@ -251,6 +254,7 @@ class Worker:
         await self.scheduler.stop(self._settings.process.shutdown_timeout)
         if self._acknowledging:
             await asyncio.wait(self._acknowledging, timeout=5.0)
+        self._composer.close()
         await self.broker.close()
         if self._bodies is not None:
             await self._bodies.close()
@@ -469,7 +473,13 @@ def _timeouts(settings: Settings) -> SmtpTimeouts:
 
 
 def _composer_rules(settings: Settings) -> ComposerRules:
-    return ComposerRules(eight_bit=settings.session.eight_bit, long_lines=settings.session.long_lines)
+    return ComposerRules(
+        eight_bit=settings.session.eight_bit,
+        long_lines=settings.session.long_lines,
+        oversign=settings.composing.dkim_oversign,
+        template_headers=tuple(name.lower() for name in settings.composing.personalize_headers),
+        escape=settings.composing.personalize_escape,
+    )
 
 
 def _pipeline_rules(settings: Settings) -> PipelineRules:
@@ -494,6 +504,22 @@ def _dsn(settings: Settings) -> DsnOptions | None:
     if ret is None and not reports.notify:
         return None
     return DsnOptions(notify=reports.notify or None, ret=ret)
+
+
+def _reporter_rules(settings: Settings, retry_rules: RetryRules) -> ReporterRules:
+    reports, hostname = settings.reports, settings.process.hostname
+    return ReporterRules(
+        reporting=ReportingRules(
+            queue=settings.queues.dsn or "",
+            notify=reports.notify,
+            ret=reports.ret,
+            delay_after=reports.delay_after,
+        ),
+        retry=retry_rules,
+        author=reports.author or f"mailer-daemon@{hostname}",
+        envelope=reports.envelope or "",
+        reporting_mta=reports.mta or hostname,
+    )
 
 
 def _scheduler_rules(settings: Settings) -> SchedulerRules:

@@ -260,6 +260,9 @@ class DemoObserver:
     def session_closed(self, route: str, messages: int) -> None:
         """Not of interest."""
 
+    def tls_failed(self, domain: str, host: str, policy: str, kind: str) -> None:
+        """Invented domains publish no policies."""
+
     def warn(self, component: str, text: str) -> None:
         """Keep it."""
         self._keep(f"{component}: {text}")

@@ -9,6 +9,7 @@ from relayq.config.options import parse_options
 from relayq.config.problems import BadValueError, ConfigurationError, ExitCode, Problem, UsageError
 from relayq.config.records import (
     BrokerSettings,
+    ComposingSettings,
     DeliverySettings,
     DnsSettings,
     DownloadSettings,
@@ -35,6 +36,7 @@ __all__ = [
     "BrokerAddress",
     "BrokerOptions",
     "BrokerSettings",
+    "ComposingSettings",
     "ConfigurationError",
     "DeliverySettings",
     "DnsSettings",

@@ -264,6 +264,21 @@ class SessionSettings(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComposingSettings(Record):
+    """How content is made.
+
+    Attributes:
+        dkim_oversign: Sign headers once more than they occur.
+        personalize_headers: Headers of a string ``mime`` that are templates.
+        personalize_escape: Escaping of values in HTML parts.
+    """
+
+    dkim_oversign: bool
+    personalize_headers: tuple[str, ...]
+    personalize_escape: Literal["none", "html"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpTimeouts(Record):
     """Seconds without progress after which a phase of the dialogue is over; each is above 0.
 

@@ -64,6 +64,7 @@ class Settings:
     route: records.RouteSettings
     smarthost: records.SmarthostSettings
     session: records.SessionSettings
+    composing: records.ComposingSettings
     timeouts: records.SmtpTimeouts
     limits: records.SessionLimits
     dns: records.DnsSettings
@@ -95,6 +96,7 @@ def build_settings(effective: Mapping[str, Effective], warnings: tuple[Problem, 
         route=records.RouteSettings.of(values),
         smarthost=records.SmarthostSettings.of(values),
         session=records.SessionSettings.of(values),
+        composing=records.ComposingSettings.of(values),
         timeouts=records.SmtpTimeouts.of(values),
         limits=records.SessionLimits.of(values),
         dns=records.DnsSettings.of(values),

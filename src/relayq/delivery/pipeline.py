@@ -20,6 +20,7 @@ from relayq.delivery.composer import Composer, Content
 from relayq.delivery.lane import HostDownError, Lane, Route
 from relayq.delivery.ledger import LedgerEntry
 from relayq.delivery.publisher import Publisher
+from relayq.delivery.reporter import Trail
 from relayq.delivery.router import Router
 from relayq.delivery.session import Session
 from relayq.delivery.session_pool import SessionPool
@@ -91,6 +92,7 @@ class Job(msgspec.Struct, frozen=True):
     seen_at: datetime
     entry: LedgerEntry
     ticket: Ticket
+    trail: Trail = msgspec.field(default_factory=Trail)
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -148,6 +150,8 @@ class Pipeline:
         error: DeliveryError | None = None
         try:
             content = self._content_of(job.message)  # responsive
+            if isinstance(content, Content):
+                job.trail.octets = content.octets
             attempt = await self._deliver(job, content)  # dns … message
         except NotNowError as wait:
             await self._give_back(job, wait.seconds, wait.reason)
@@ -159,7 +163,7 @@ class Pipeline:
             self._admission.started(job.ticket)
         decision = decide_outcome(job.message, error, attempt.at, job.seen_at, self._retry_rules, self._jitter())
         await self._publisher.publish(
-            job.item, job.entry, job.message, attempt, decision.outcome, job.seen_at, decision.next_at
+            job.item, job.entry, job.message, attempt, decision.outcome, job.seen_at, decision.next_at, error, job.trail
         )
         latency = self._clock.monotonic() - job.item.consumed_at
         self._observer.attempt_finished(job.message, attempt, decision.outcome, error, latency)
@@ -307,26 +311,35 @@ class Pipeline:
             raise
         finally:
             lane.release(session, error)
+        trail = job.trail
+        trail.reply, trail.remote_mta = reply, session.client.remote_mta
+        trail.announces_dsn = session.client.capabilities.dsn
         return self._accepted_attempt(job.message, session, reply)
 
     async def _converse(self, job: Job, content: Content | StoredContent, session: Session) -> Reply:
         deadline = job.item.consumed_at + self._rules.ack_limit
         ready = content.loaded if isinstance(content, StoredContent) else content
         if ready is not None:
-            final = self._finish(ready, session)
+            final = await self._finish(ready, session)
+            job.trail.octets = final.octets
             return await session.transact(_transaction(job.message, final, self._rules.dsn), deadline)
         assert isinstance(content, StoredContent)
         transaction = _transaction(job.message, None, self._rules.dsn)
-        return await session.transact(transaction, deadline, partial(self._load, content, session))
+        return await session.transact(transaction, deadline, partial(self._load, job, content, session))
 
-    async def _load(self, content: StoredContent, session: Session) -> bytes:
+    async def _load(self, job: Job, content: StoredContent, session: Session) -> bytes:
         """Octets for a peer that accepted the recipient; it may be gone by the time they are there."""
-        return self._composer.finish(await content.load(), session.client.capabilities).octets
+        final = await self._composer.finish(await content.load(), session.client.capabilities)
+        job.trail.octets = final.octets
+        return final.octets
 
-    def _finish(self, content: Content, session: Session) -> Content:
+    async def _finish(self, content: Content, session: Session) -> Content:
         """What depends on the peer; nothing was sent for this message yet, so a failure leaves the session usable."""
+        capabilities = session.client.capabilities
+        if self._composer.is_final(content, capabilities):
+            return content
         try:
-            return self._composer.finish(content, session.client.capabilities)
+            return await self._composer.finish(content, capabilities)
         except DeliveryError as error:
             raise session.blame(error) from None
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import email
+from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from relayq.adapters.memory import ManualClock
 from relayq.delivery.composer import Composer, ComposerRules, Content
 from relayq.delivery.waiting import NotNowError
-from relayq.model import DeliveryState, Message, Refused, Scope, parse_address
+from relayq.model import DeliveryState, Message, Refused, Scope, Unusable, parse_address
 from relayq.smtp import Capabilities
 
-COMPOSER = Composer(ComposerRules())
+NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
+
+
+def composer(**rules: Any) -> Composer:
+    return Composer(ComposerRules(**rules), ManualClock(NOW), lambda component, text: None)
+
+
+COMPOSER = composer()
 PLAIN = Message(members={}, sender=None, recipient=parse_address("a@x.test"), mime=b"x")
 
 
@@ -47,9 +59,7 @@ def test_nul_needs_force() -> None:
     ("facts", "wish"),
     [
         ({"mime": None, "mime_object": msgspec.Raw(b'{"text":"x"}')}, "mime as an object"),
-        ({"data": msgspec.Raw(b"{}")}, "data"),
         ({"inline_css": True}, "inlinecss"),
-        ({"dkim": msgspec.Raw(b"[{}]")}, "dkim"),
     ],
 )
 @pytest.mark.parametrize("force", [False, True])
@@ -78,11 +88,12 @@ def test_8bit_content_goes_out_as_it_is_where_it_is_taken() -> None:
     content = COMPOSER.prepare(with_facts(mime=EIGHT_BIT))
 
     assert content == Content(octets=EIGHT_BIT, has_8bit=True)
-    assert COMPOSER.finish(content, TAKES_8BIT) is content
+    assert COMPOSER.is_final(content, TAKES_8BIT)
+    assert not COMPOSER.is_final(content, TAKES_7BIT)
 
 
-def test_8bit_content_is_converted_for_others() -> None:
-    final = COMPOSER.finish(COMPOSER.prepare(with_facts(mime=EIGHT_BIT)), TAKES_7BIT)
+async def test_8bit_content_is_converted_for_others() -> None:
+    final = await COMPOSER.finish(COMPOSER.prepare(with_facts(mime=EIGHT_BIT)), TAKES_7BIT)
 
     assert (final.has_8bit, final.octets.isascii()) == (False, True)
     parsed = email.message_from_bytes(final.octets)
@@ -92,18 +103,18 @@ def test_8bit_content_is_converted_for_others() -> None:
 
 
 def test_8bit_send_leaves_it_alone() -> None:
-    composer = Composer(ComposerRules(eight_bit="send"))
-    content = composer.prepare(with_facts(mime=EIGHT_BIT))
+    sender = composer(eight_bit="send")
+    content = sender.prepare(with_facts(mime=EIGHT_BIT))
 
-    assert composer.finish(content, TAKES_7BIT) is content
+    assert sender.is_final(content, TAKES_7BIT)
 
 
-def test_what_cannot_be_converted_is_refused_unless_forced() -> None:
+async def test_what_cannot_be_converted_is_refused_unless_forced() -> None:
     with pytest.raises(Refused, match="no 8-bit content"):
-        COMPOSER.finish(COMPOSER.prepare(with_facts(mime=SEALED)), TAKES_7BIT)
+        await COMPOSER.finish(COMPOSER.prepare(with_facts(mime=SEALED)), TAKES_7BIT)
 
     content = COMPOSER.prepare(with_facts(mime=SEALED, force=True))
-    assert COMPOSER.finish(content, TAKES_7BIT) is content
+    assert (await COMPOSER.finish(content, TAKES_7BIT)).octets == SEALED
 
 
 def test_raw_utf8_in_the_header_is_told_to_the_dialogue() -> None:
@@ -112,11 +123,89 @@ def test_raw_utf8_in_the_header_is_told_to_the_dialogue() -> None:
     assert COMPOSER.prepare(with_facts(mime=mime)) == Content(octets=mime, has_8bit=True, has_utf8_headers=True)
 
 
-def test_long_lines_are_kept_wrapped_or_refused() -> None:
-    assert COMPOSER.prepare(with_facts(mime=LONG)).octets == LONG
-    wrapped = Composer(ComposerRules(long_lines="wrap")).prepare(with_facts(mime=LONG)).octets
-    assert max(map(len, wrapped.split(b"\r\n"))) <= 998
-    strict = Composer(ComposerRules(long_lines="fail"))
+async def _final(octets: bytes, *, force: bool = False, **rules: Any) -> bytes:
+    made = composer(**rules)
+    content = made.prepare(with_facts(mime=octets, force=force))
+    return (await made.finish(content, TAKES_8BIT)).octets
+
+
+async def test_long_lines_are_kept_wrapped_or_refused() -> None:
+    assert await _final(LONG) == LONG
+    assert max(map(len, (await _final(LONG, long_lines="wrap")).split(b"\r\n"))) <= 998
     with pytest.raises(Refused, match="998"):
-        strict.prepare(with_facts(mime=LONG))
-    assert strict.prepare(with_facts(mime=LONG, force=True)).octets == LONG
+        await _final(LONG, long_lines="fail")
+    assert await _final(LONG, long_lines="fail", force=True) == LONG
+
+
+TEMPLATE = b"Subject: {$first}, your parcel\r\nX-Tag: {$first}\r\n\r\nDear {$first}, for {$recipient}.\r\n"
+
+
+def raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def test_data_personalises_subject_and_text() -> None:
+    content = COMPOSER.prepare(with_facts(mime=TEMPLATE, data=raw({"first": "Anna"})))
+
+    assert content.octets == (b"Subject: Anna, your parcel\r\nX-Tag: {$first}\r\n\r\nDear Anna, for a@x.test.\r\n")
+
+
+def test_without_data_a_template_is_text() -> None:
+    assert COMPOSER.prepare(with_facts(mime=TEMPLATE)).octets == TEMPLATE
+
+
+def test_a_broken_template_is_refused_unless_forced() -> None:
+    mime = b"Subject: {if $n}broken\r\n\r\nStill {$n}.\r\n"
+    with pytest.raises(Refused, match="subject: line 1"):
+        COMPOSER.prepare(with_facts(mime=mime, data=raw({"n": 1})))
+
+    forced = COMPOSER.prepare(with_facts(mime=mime, data=raw({"n": 1}), force=True))
+    assert forced.octets == b"Subject: {if $n}broken\r\n\r\nStill 1.\r\n"
+
+
+def test_header_edits() -> None:
+    edits = {"headers": raw({"remove": "X-Tag", "prepend": {"X-Batch": "7"}})}
+    content = COMPOSER.prepare(with_facts(mime=b"X-Tag: 1\r\nA: b\r\n\r\nx\r\n", members=edits))
+    assert content.octets == b"X-Batch: 7\r\nA: b\r\n\r\nx\r\n"
+
+    with pytest.raises(Unusable, match="headers"):
+        COMPOSER.prepare(with_facts(members={"headers": raw({"append": {"X-A": "1\r\nBcc: x@y.test"}})}))
+
+
+SEED = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
+LETTER = b"From: Shop <shop@example.com>\r\nSubject: Order\r\n\r\nHello\r\n"
+
+
+async def test_signatures_are_put_on_top_of_what_goes_out() -> None:
+    keys = raw([{"domain": "example.com", "selector": "brisbane", "key": SEED}])
+    content = COMPOSER.prepare(with_facts(mime=LETTER, dkim=keys))
+    assert not COMPOSER.is_final(content, TAKES_8BIT)
+
+    signed = (await COMPOSER.finish(content, TAKES_8BIT)).octets
+    assert signed.startswith(b"DKIM-Signature: v=1; a=ed25519-sha256;")
+    assert signed.endswith(LETTER)
+
+
+async def test_rsa_signs_in_a_thread(rsa_key: str) -> None:
+    made = composer()
+    content = made.prepare(
+        with_facts(mime=LETTER, dkim=raw({"domain": "example.com", "selector": "s", "key": rsa_key}))
+    )
+    signed = (await made.finish(content, TAKES_8BIT)).octets
+    made.close()
+    assert b"a=rsa-sha256" in signed
+    assert signed.endswith(LETTER)
+
+
+@pytest.fixture(scope="module")
+def rsa_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = serialization.Encoding.PEM
+    return key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+
+
+def test_an_unusable_key_is_found_before_connecting() -> None:
+    keys = raw({"domain": "example.com", "selector": "s", "key": "nonsense"})
+    with pytest.raises(Refused, match="dkim"):
+        COMPOSER.prepare(with_facts(mime=LETTER, dkim=keys))
+    assert COMPOSER.prepare(with_facts(mime=LETTER, dkim=keys, force=True)).octets == LETTER
