@@ -10,7 +10,8 @@ import msgspec
 
 from relayq.delivery.bodies import Bodies
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
-from relayq.model import Attempt, Message, Outcome, ResultQueues
+from relayq.delivery.reporter import Finding, Reporter, Trail, with_delay_sent
+from relayq.model import Attempt, DeliveryError, Message, Outcome, ResultQueues
 from relayq.model.message_json import append_attempt, encode_invalid_body, encode_members
 from relayq.model.timestamp import format_timestamp
 from relayq.policy import storage
@@ -50,8 +51,10 @@ class Publisher:
         clock: Clock,
         observer: Observer,
         bodies: Bodies | None = None,
+        reporter: Reporter | None = None,
     ) -> None:
         self._broker = broker
+        self._reporter = reporter
         self._bodies = bodies
         self._ledger = ledger
         self._rules = rules
@@ -68,6 +71,8 @@ class Publisher:
         outcome: Outcome,
         seen_at: datetime,
         next_at: datetime | None,
+        error: DeliveryError | None = None,
+        trail: Trail | None = None,
     ) -> None:
         """Publish what follows from an attempt.
 
@@ -79,13 +84,18 @@ class Publisher:
             outcome: What it means.
             seen_at: First due pick-up.
             next_at: Instant of the next attempt, for a retry.
+            error: What ended the attempt, ``None`` when the content was accepted.
+            trail: What a report could tell beyond that.
         """
+        report = await self._report(item, message, attempt, outcome, seen_at, error, trail)
         changes: dict[str, bytes] = {"results": append_attempt(message.members, attempt)}
         queues = self._rules.queues if message.queues is None else message.queues
         properties = _with_priority(item.properties, message.priority)
-        publications: list[Publication] = []
+        publications: list[Publication] = [] if report is None else [report]
         if outcome is Outcome.RETRY:
             assert next_at is not None
+            if report is not None:
+                changes["dsn"] = with_delay_sent(message.members)
             changes["delayed"] = _timestamp(next_at)
             if message.seen_at is None:
                 changes["seen"] = _timestamp(seen_at)
@@ -101,13 +111,28 @@ class Publisher:
 
     async def publish_unusable(
         self, item: OutboxItem, entry: LedgerEntry, members: Mapping[str, msgspec.Raw], attempt: Attempt,
-        queues: ResultQueues | None, *, keep_mime: bool,
+        queues: ResultQueues | None, *, keep_mime: bool, error: DeliveryError | None = None,
+        salvaged: Message | None = None,
     ) -> None:  # fmt: skip
-        """Publish the failure of a JSON object that is no usable message."""
+        """Publish the failure of a JSON object that is no usable message.
+
+        Args:
+            item: The consumed message.
+            entry: Its place in the ledger.
+            members: Of the object.
+            attempt: What is wrong with it.
+            queues: Its own queues, ``None`` for the configured ones.
+            keep_mime: Leave the content in the result.
+            error: What is wrong with it.
+            salvaged: What of it can be reported about, ``None`` for nothing.
+        """
+        report = None
+        if salvaged is not None:
+            report = await self._report(item, salvaged, attempt, Outcome.FAILURE, attempt.at, error, None)
         changes = {"results": append_attempt(members, attempt)}
         body = self._fit(encode_members(members, changes, () if keep_mime else _MIME_ONLY), members, changes)
         chosen = self._rules.queues if queues is None else queues
-        await self._publish_failure(item, entry, body, chosen)
+        await self._publish_failure(item, entry, body, chosen, [] if report is None else [report])
 
     async def publish_invalid(self, item: OutboxItem, entry: LedgerEntry, attempt: Attempt, body: bytes | None) -> None:
         """Publish the failure of a body that is no JSON object (spec results.md 8).
@@ -120,11 +145,13 @@ class Publisher:
         """
         shown = item.body if body is None else body
         result = encode_invalid_body(shown, attempt, is_encoded=body is None)
-        await self._publish_failure(item, entry, result, self._rules.queues)
+        await self._publish_failure(item, entry, result, self._rules.queues, [])
 
-    async def _publish_failure(self, item: OutboxItem, entry: LedgerEntry, body: bytes, queues: ResultQueues) -> None:
+    async def _publish_failure(
+        self, item: OutboxItem, entry: LedgerEntry, body: bytes, queues: ResultQueues, reports: list[Publication]
+    ) -> None:
         fresh = item.properties
-        publications = [
+        publications = reports + [
             Publication(queue=queue, body=body, properties=fresh, role=QueueRole.RESULT)
             for queue in self._usable_names((queues.results, queues.failure))
         ]
@@ -242,15 +269,16 @@ class Publisher:
         for name in names:
             if not name or name in usable:
                 continue
-            if (
-                name == outbox
-                or name.startswith(("amq.", f"{outbox}.delay.", f"{outbox}.park."))
-                or name == f"{outbox}.poison"
-            ):
+            if name == outbox or self._is_reserved(name):
                 self._warn_reserved(name)
                 continue
             usable.append(name)
         return usable
+
+    def _is_reserved(self, name: str) -> bool:
+        """A queue that is the broker's or our own besides the outbox."""
+        outbox = self._rules.outbox
+        return name.startswith(("amq.", f"{outbox}.delay.", f"{outbox}.park.")) or name == f"{outbox}.poison"
 
     def _warn_reserved(self, name: str) -> None:
         """Once per name: every message of a producer may name it."""
@@ -262,6 +290,34 @@ class Publisher:
         """Publish and acknowledge; false when the broker had taken the message back by then."""
         await self._broker.settle(item, publications)
         return self._ledger.settle(entry)
+
+    # --- reports ----------------------------------------------------------------------------------------------------
+
+    async def _report(
+        self, item: OutboxItem, message: Message, attempt: Attempt, outcome: Outcome, seen_at: datetime,
+        error: DeliveryError | None, trail: Trail | None,
+    ) -> Publication | None:  # fmt: skip
+        """The report to the sender, ``None`` when none is due."""
+        if self._reporter is None or message.sender is None:
+            return None
+        finding = Finding(
+            message=message, attempt=attempt, outcome=outcome, error=error, seen_at=seen_at, trail=trail or Trail()
+        )
+        action = self._reporter.decide(finding)
+        if action is None:
+            return None
+        try:
+            report = await self._reporter.write(item, finding, action, self._broker.max_publish_bytes)
+            if self._is_reserved(report.queue):
+                self._warn_reserved(report.queue)
+                return None
+            key = await self._store_for_outbox(report.as_message(), None)
+            body = report.encode(key)
+        except Exception as failure:  # an accepted message must not be sent again because nobody can be told of it
+            self._observer.crash("reporter", failure)
+            return None
+        role = QueueRole.OUTBOX if report.queue == self._rules.outbox else QueueRole.RESULT
+        return Publication(queue=report.queue, body=body, properties=Properties(), role=role)
 
     # --- bodies in the store ----------------------------------------------------------------------------------------
 

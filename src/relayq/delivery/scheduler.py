@@ -18,6 +18,7 @@ from relayq.delivery.bodies import STORE_IS_DOWN, Bodies
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
 from relayq.delivery.publisher import Publisher
+from relayq.delivery.reporter import salvage_message
 from relayq.delivery.session_pool import SessionPool
 from relayq.delivery.waiting import CRASHED_SECONDS, PARKED_SECONDS
 from relayq.model import (
@@ -399,13 +400,16 @@ class Scheduler:
             error = Unusable(DeliveryState.AMQP, Scope.MESSAGE, str(reason), cause=cause)
         attempt = self._failed_attempt(error, len(decode_results(members["results"])) if "results" in members else 0)
         queues: ResultQueues | None = reason.queues
-        await self._publisher.publish_unusable(item, entry, members, attempt, queues, keep_mime=reason.keep_mime)
+        await self._publisher.publish_unusable(
+            item, entry, members, attempt, queues, keep_mime=reason.keep_mime, error=error,
+            salvaged=salvage_message(members, self._rules.parse),
+        )  # fmt: skip
         self._observer.attempt_finished(None, attempt, Outcome.FAILURE, error, self._latency(item))
 
     async def _fail(self, item: OutboxItem, entry: LedgerEntry, message: Message, error: DeliveryError) -> None:
         attempt = self._failed_attempt(error, message.attempts)
         seen_at = message.seen_at or attempt.at
-        await self._publisher.publish(item, entry, message, attempt, Outcome.FAILURE, seen_at, None)
+        await self._publisher.publish(item, entry, message, attempt, Outcome.FAILURE, seen_at, None, error)
         self._observer.attempt_finished(message, attempt, Outcome.FAILURE, error, self._latency(item))
 
     def _failed_attempt(self, error: DeliveryError, earlier: int) -> Attempt:
