@@ -1,0 +1,220 @@
+"""What happens to a message before and after its delivery: held, judged, sent away, settled in the books."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from relayq.adapters.memory import ManualClock, MemoryBroker, RecordingObserver
+from relayq.delivery.admission import Admission, AdmissionLimits
+from relayq.delivery.ledger import OutcomeLedger
+from relayq.delivery.pipeline import Job
+from relayq.delivery.publisher import Publisher, PublisherRules
+from relayq.delivery.scheduler import Scheduler, SchedulerRules
+from relayq.model import ResultQueues
+from relayq.model.timestamp import format_timestamp
+from relayq.policy.retry import RetryRules
+from relayq.ports import Properties, Publication, QueueRole
+from tests.support.engine import eventually, mail
+
+OUTBOX = "outbox"
+RULES = SchedulerRules(outbox=OUTBOX, prefetch=8, min_prefetch=2, max_memory=10_000, max_hold=100.0)
+
+
+class WaitingPipeline:
+    """Holds every job until it is let go."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.go = asyncio.Event()
+        self.publisher: Publisher
+        self.admission: Admission
+
+    async def guard(self, job: Job) -> None:
+        self.jobs.append(job)
+        try:
+            await self.go.wait()
+        finally:
+            self.admission.started(job.ticket)
+        await self.publisher.give_back(job.item, job.entry, job.message, job.seen_at, 60.0, "let go")
+
+
+class NoPool:
+    def sweep(self) -> None:
+        """Nothing to forget."""
+
+    async def close(self, grace: float) -> None:
+        """Nothing to close."""
+
+
+class Front:
+    """A scheduler whose pipeline is the test."""
+
+    def __init__(self, rules: SchedulerRules = RULES) -> None:
+        self.clock = ManualClock()
+        self.observer = RecordingObserver()
+        self.admission = Admission(AdmissionLimits(max_queue=100, max_hold=rules.max_hold, prefetch=rules.prefetch))
+        loop = asyncio.get_running_loop()
+        self.scheduler = Scheduler(rules, RetryRules(), self.admission, None, self.clock, self.observer, loop)
+        self.broker = MemoryBroker(self.clock, self.scheduler)
+        self.settled_late: list[Any] = []
+        ledger = OutcomeLedger(self.clock.monotonic, self.settled_late.append)
+        queues = ResultQueues(results="results", failure="failure")
+        publisher = Publisher(
+            self.broker, ledger, PublisherRules(outbox=OUTBOX, queues=queues), self.clock, self.observer
+        )
+        self.pipeline = WaitingPipeline()
+        self.pipeline.publisher, self.pipeline.admission = publisher, self.admission
+        parts: Any = (self.broker, self.pipeline, publisher, NoPool(), ledger)
+        self.scheduler.attach(*parts)
+
+    async def send(self, *messages: dict[str, Any]) -> None:
+        publications = [
+            Publication(queue=OUTBOX, body=json.dumps(message).encode(), properties=Properties(), role=QueueRole.OUTBOX)
+            for message in messages
+        ]
+        await self.broker.publish(publications)
+
+    async def start(self) -> None:
+        await self.broker.open()
+        await self.scheduler.start()
+
+    def sweep(self) -> None:
+        sweeper = self.scheduler._sweeper
+        assert sweeper is not None
+        sweeper.cancel()
+        self.scheduler._sweep()
+
+    @property
+    def prefetch(self) -> int:
+        return self.scheduler._prefetch
+
+    def check_books(self, held: int) -> None:
+        assert self.scheduler.held == held
+        assert (self.scheduler._held_bytes > 0) == (held > 0)
+
+
+@pytest.fixture
+async def front() -> AsyncIterator[Front]:
+    made = Front()
+    await made.start()
+    yield made
+    made.broker.set_blocked(blocked=False)
+    await made.scheduler.stop(0.5)
+    made.check_books(0)
+    await made.broker.close()
+
+
+async def test_a_message_that_may_start_becomes_a_job(front: Front) -> None:
+    await front.send(mail("m1"))
+    await eventually(lambda: len(front.pipeline.jobs) == 1, "it starts")
+    job = front.pipeline.jobs[0]
+    assert job.message.recipient.text == "anna@example.test"
+    assert job.target.destination == "example.test"
+    assert job.seen_at == front.clock.now()
+    assert (len(front.admission), front.scheduler.held, front.scheduler.is_consuming) == (1, 1, True)
+    front.pipeline.go.set()
+    await eventually(lambda: front.scheduler.held == 0, "it is settled")
+
+
+async def test_fewer_messages_are_taken_while_large_ones_are_held(front: Front) -> None:
+    await front.send(*(mail(f"m{number}", mime="x" * 1500) for number in range(6)))
+    await eventually(lambda: len(front.pipeline.jobs) == 6, "they start")
+    for expected in (4, 2, 2):
+        front.sweep()
+        assert front.prefetch == expected
+    front.pipeline.go.set()
+    await eventually(lambda: front.scheduler.held == 0, "they are settled")
+    for expected in (4, 8, 8):
+        front.sweep()
+        assert front.prefetch == expected
+    await eventually(lambda: front.scheduler._tasks == set(), "the broker knows")
+    assert front.broker._consumptions[0].prefetch == 8
+
+
+async def test_a_message_due_in_a_moment_waits_here_and_is_forgotten_when_it_is_lost(front: Front) -> None:
+    due = format_timestamp(front.clock.now() + timedelta(seconds=1))
+    front.clock.advance(0.5)
+    await front.send(mail("m1", delayed=due))
+    await eventually(lambda: len(front.scheduler._waiting_due) == 1, "it waits")
+    front.check_books(1)
+    front.broker.lose_items()
+    front.check_books(0)
+    await eventually(lambda: len(front.scheduler._waiting_due) == 1, "it comes back and waits again")
+    front.check_books(1)
+
+
+async def test_a_message_looked_at_while_the_broker_is_blocked_waits_for_the_end_of_that(front: Front) -> None:
+    front.broker.set_blocked(blocked=True)
+    front.broker._queues.store(
+        Publication(queue=OUTBOX, body=json.dumps(mail("m1")).encode(), properties=Properties(), role=QueueRole.OUTBOX)
+    )
+    front.broker.wake()
+    await eventually(lambda: front.scheduler.held == 1, "it is handed out")
+    assert not front.scheduler.is_consuming
+    assert not front.pipeline.jobs
+    front.broker.lose_items()
+    await eventually(lambda: len(front.scheduler._not_started) == 1, "it comes back")
+    front.check_books(1)
+    front.broker.set_blocked(blocked=False)
+    await eventually(lambda: len(front.pipeline.jobs) == 1, "now it starts")
+
+
+async def test_a_broker_blocked_for_too_long_gets_everything_back_and_is_asked_again_afterwards(front: Front) -> None:
+    await front.send(mail("m1"))
+    await eventually(lambda: len(front.pipeline.jobs) == 1, "it starts")
+    front.broker.set_blocked(blocked=True)
+    await eventually(lambda: len(front.scheduler._not_started) == 1, "it waits")
+    front.clock.advance(RULES.max_hold + 1)
+    front.sweep()
+    await eventually(lambda: len(front.broker.ready(OUTBOX)) == 1, "it is back")
+    front.check_books(0)
+    front.broker.set_blocked(blocked=False)
+    await eventually(lambda: len(front.pipeline.jobs) == 2, "it starts again")
+
+
+async def test_a_message_sent_away_before_its_first_step_is_not_stuck(front: Front) -> None:
+    await front.send(mail("m1"), mail("m2"))
+    await eventually(lambda: front.scheduler.held == 2, "they are handed out")
+    front.admission.send_all_away("held too long")  # their tasks have not run yet, or have: both are right
+    await eventually(lambda: len(front.broker.delayed(OUTBOX)) == 2, "they go back")
+    assert front.observer.waits == ["held too long"] * 2
+    await eventually(lambda: front.scheduler.held == 0, "the books agree")
+    assert len(front.admission) == 0
+
+
+async def test_a_crash_of_the_settling_itself_is_logged_and_the_message_stays_unsettled(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(front.pipeline, "guard", broken)
+    await front.send(mail("m1"))
+    await eventually(lambda: len(front.observer.crashes) == 1, "it is noticed")
+    await eventually(lambda: front.scheduler.held == 0, "the books agree")
+    assert len(front.broker.unsettled) == 1
+    front.admission.send_all_away("test")
+    for ticket in [ticket for queue in front.admission._queues.values() for ticket in list(queue.tickets)]:
+        front.admission.started(ticket)
+
+
+async def test_nothing_is_started_once_it_stops(front: Front) -> None:
+    stopping = asyncio.ensure_future(front.scheduler.stop(1.0))
+    await front.send(mail("m1"))
+    await stopping
+    assert not front.pipeline.jobs
+    assert len(front.broker.ready(OUTBOX)) + len(front.broker.unsettled) == 1
+
+
+async def test_a_result_without_a_queue_is_written_to_the_log(front: Front) -> None:
+    body = b'{"results":[\xff]}'
+    front.scheduler.unroutable(Publication(queue="gone", body=body, properties=Properties(), role=QueueRole.RESULT))
+    [warning] = front.observer.warnings
+    assert "'gone'" in warning.text
+    assert '{"results":[' in warning.text
