@@ -36,7 +36,7 @@ def test_accepted(domain: str, encrypted: bool, validating_sender: Sender, postf
 def test_nothing_is_sent(domain: str, security: str, validating_sender: Sender, postfix_server: Postfix) -> None:
     """No level that a message asks for is below what the domain has published."""
     case = f"dane-{domain}-{security}"
-    result = deliver(validating_sender, f"u@{domain}.signed.test", case, maxattempts=2, security=security)
+    result = deliver(validating_sender, f"u@{domain}.signed.test", case, security=security)
     assert (result.queue, result.end) == ("retry", "starttls/error")
     after = f"after-{case}"
     deliver(validating_sender, "u@key.signed.test", after)
@@ -45,5 +45,5 @@ def test_nothing_is_sent(domain: str, security: str, validating_sender: Sender, 
 
 
 def test_answers_that_fail_validation(validating_sender: Sender) -> None:
-    result = deliver(validating_sender, "u@key.bogus.test", "dane-bogus", maxattempts=2)
+    result = deliver(validating_sender, "u@key.bogus.test", "dane-bogus")
     assert (result.queue, result.end) == ("retry", "dns/timeout")

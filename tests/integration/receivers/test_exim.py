@@ -44,9 +44,7 @@ def test_what_arrives_is_what_was_meant(place: str, body: str, sender: Sender, e
     assert content == as_stored(mime)
     assert set(added) == {"return-path", "envelope-to", "received"}
     assert (added["return-path"], added["envelope-to"]) == ("<sender@shop.test>", recipient)
-    protocol = "esmtps" if place == "tls" else "esmtp"
-    assert f" P={protocol} " in log_line(exim_server, added)
-    assert " X=TLS1.3:" in log_line(exim_server, added) or place != "tls"
+    assert (" X=TLS1.3:" in log_line(exim_server, added)) == (place == "tls")
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -66,7 +64,7 @@ def test_in_chunks(body: str, daring_sender: Sender, exim_server: Exim) -> None:
     [
         ({"recipient": "nobody@full.exim.test"}, "failure", "rcptto/error 550", "5.1.1"),
         ({"recipient": "u-later@full.exim.test"}, "retry", "rcptto/error 451", "4.2.0"),
-        ({"recipient": "u@relay.elsewhere.test"}, "failure", "rcptto/error 550", "5.7.1"),
+        ({"recipient": "u@relayed-by-exim.test"}, "failure", "rcptto/error 550", "5.7.1"),
         ({"envelope": "refused@shop.test"}, "failure", "mailfrom/error 550", "5.7.1"),
         ({"envelope": "no-content@shop.test"}, "retry", "data/error 451", "4.3.1"),
         ({"mime": compose("exim-refused", SMALL)}, "failure", "message/error 550", "5.7.1"),
@@ -78,7 +76,7 @@ def test_in_chunks(body: str, daring_sender: Sender, exim_server: Exim) -> None:
 def test_refusals(
     members: dict[str, str], queue: str, end: str, status: str, sender: Sender, exim_server: Exim
 ) -> None:
-    sender.add_records({("relay.elsewhere.test", "MX"): ["10 full.mx.exim.test."]})
+    sender.add_records({("relayed-by-exim.test", "MX"): ["10 full.mx.exim.test."]})
     result = sender.send(**{"recipient": "u@full.exim.test", "mime": compose("exim-x", SMALL), **members})
     assert (result.queue, result.end, result.last["status"]) == (queue, end, status)
 
@@ -131,7 +129,7 @@ def test_smarthost_with_login(
 )
 def test_login_fails(address: str, end: str, sender: Sender, exim_server: Exim) -> None:
     smarthost = {"hostname": address, "port": exim_server.port, "username": "mallory", "password": "wrong"}
-    result = deliver(sender, "anybody@elsewhere.test", "exim-login", smarthost=smarthost, maxattempts=2)
+    result = deliver(sender, "anybody@elsewhere.test", "exim-login", smarthost=smarthost)
     assert (result.queue, result.end) == ("retry", end)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
+
 import pytest
 
 from tests.integration.receivers.contents import BODIES, SEVEN_BIT, as_stored, compose
-from tests.integration.receivers.deliveries import arrived, deliver, publish_hosts
+from tests.integration.receivers.deliveries import SMALL, arrived, deliver, publish_hosts
 from tests.support.receivers import postfix
 from tests.support.receivers.mailbox import await_log, await_stored
 from tests.support.receivers.postfix import Postfix
@@ -16,6 +19,7 @@ PLACES = {
     "bare": postfix.BARE,
     "pause": postfix.GREET_PAUSE,
     "other": postfix.OTHER,
+    "crowded": postfix.CROWDED,
     "strict": postfix.STRICT,
     "impatient": postfix.IMPATIENT,
     "dead": "127.0.11.99",
@@ -41,6 +45,35 @@ def test_what_arrives_is_what_was_meant(place: str, body: str, sender: Sender, p
     assert content == as_stored(mime)
     assert set(added) == {"return-path", "x-original-to", "delivered-to", "received"}
     assert (added["return-path"], added["delivered-to"]) == ("<sender@shop.test>", recipient)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_in_chunks(body: str, daring_sender: Sender, postfix_server: Postfix) -> None:
+    """BDAT: nothing is stuffed, and the length alone says where the content ends."""
+    publish_hosts(daring_sender, "postfix.test", PLACES)
+    case = f"postfix-chunks-{body}"
+    mime = compose(case, BODIES[body])
+    assert daring_sender.send(recipient="u@full.postfix.test", mime=mime).end == "message/accepted 250"
+    assert arrived(postfix_server, case)[1] == as_stored(mime)
+
+
+def test_chunks_were_used(daring_sender: Sender, postfix_server: Postfix) -> None:
+    publish_hosts(daring_sender, "postfix.test", PLACES)
+    deliver(daring_sender, "u@other.postfix.test", "postfix-chunks")
+    await_log(lambda: postfix_server.log, " mail=1 rcpt=1 bdat=1 quit=1 ")
+
+
+def test_eight_bit_content_is_converted(sender: Sender, postfix_server: Postfix) -> None:
+    """A peer without 8BITMIME gets the same text in seven bits."""
+    head = 'MIME-Version: 1.0\r\nContent-Type: text/plain; charset="utf-8"\r\nContent-Transfer-Encoding: 8bit\r\n'
+    case, text = "postfix-convert", BODIES["8-bit"]
+    mime = compose(case, text).replace("\r\n\r\n", f"\r\n{head}\r\n", 1)
+    assert sender.send(recipient="u@bare.postfix.test", mime=mime).end == "message/accepted 250"
+    _, content = arrived(postfix_server, case)
+    assert content.isascii()
+    received = email.message_from_bytes(content, policy=email.policy.default)
+    assert received.get_content().splitlines() == text.splitlines()
+    assert (received["X-Case"], received["Subject"]) == (case, case)
 
 
 def test_null_sender(sender: Sender, postfix_server: Postfix) -> None:
@@ -159,6 +192,23 @@ def test_refusals_on_one_connection(sender: Sender) -> None:
         ("failure", "rcptto/error 550", "5.1.1")
     }
     assert max(result.last["messages"] for result in results) > 1
+
+
+def test_too_many_connections(sender: Sender, postfix_server: Postfix) -> None:
+    """Postfix turns away the third connection of a client; what waits goes over the other two, once each."""
+    cases = [f"postfix-crowd-{count}" for count in range(60)]
+    numbers = sender.inject([
+        {"recipient": "u@crowded.postfix.test", "mime": compose(case, SMALL), "retries": [1]} for case in cases
+    ])  # fmt: skip
+    attempts = []
+    for number in numbers:
+        while (result := sender.result(number)).queue == "retry":
+            assert result.end == "intro/error 421"
+        assert (result.queue, result.end) == ("success", "message/accepted 250")
+        attempts.append(len(result.message["results"]))
+    assert attempts.count(1) > 40  # only those that opened a connection were told
+    for case in cases:
+        arrived(postfix_server, case)
 
 
 def test_peer_ends_an_idle_connection(sender: Sender, postfix_server: Postfix) -> None:

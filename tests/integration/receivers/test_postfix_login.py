@@ -88,7 +88,7 @@ def test_wrong_password(address: str, end: str, sender: Sender, postfix_server: 
 
 def test_wrong_password_is_tried_again(sender: Sender, postfix_server: Postfix) -> None:
     smarthost = {"hostname": postfix.LOGIN_LOGIN, "port": postfix_server.port, "username": "nobody", "password": "x"}
-    result = deliver(sender, "u@far.postfix.test", "login-again", smarthost=smarthost, maxattempts=2)
+    result = deliver(sender, "u@far.postfix.test", "login-again", smarthost=smarthost)
     assert (result.queue, result.end) == ("retry", "authpassword/error 535")
 
 

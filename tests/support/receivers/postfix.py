@@ -40,6 +40,7 @@ OTHER = "127.0.11.16"
 LOGIN_PLAIN_CLEAR = "127.0.11.17"
 LOGIN_LOGIN_CLEAR = "127.0.11.18"
 TLS_OTHER = "127.0.11.19"
+CROWDED = "127.0.11.20"
 IPV6 = "::1"
 
 _TLS = {"smtpd_tls_security_level": "may"}
@@ -55,6 +56,7 @@ SERVICES: Mapping[str, Mapping[str, str]] = {
     IPV6: {},
     BARE: {"smtpd_discard_ehlo_keywords": _NOTHING, "smtpd_forbid_unauth_pipelining": "yes"},
     STRICT: {"smtpd_hard_error_limit": "3", "smtpd_error_sleep_time": "0"},
+    CROWDED: {"smtpd_client_connection_count_limit": "2"},
     IMPATIENT: {"smtpd_timeout": "1s"},
     TLS: _TLS,
     TLS_OTHER: _TLS,
