@@ -20,6 +20,7 @@ from relayq.adapters.rabbitmq import Endpoint, RabbitMqBroker, RabbitMqOptions
 from relayq.adapters.sockets import SocketNetwork
 from relayq.adapters.store import MissingLibraryError, open_store
 from relayq.adapters.tls import TlsOptions
+from relayq.compose.responsive import ResponsiveOptions
 from relayq.config import BrokerAddress, EmbeddedAddress, ExitCode, Settings, Source
 from relayq.delivery.admission import Admission, AdmissionLimits
 from relayq.delivery.bodies import Bodies, BodyRules
@@ -479,6 +480,13 @@ def _composer_rules(settings: Settings) -> ComposerRules:
         oversign=settings.composing.dkim_oversign,
         template_headers=tuple(name.lower() for name in settings.composing.personalize_headers),
         escape=settings.composing.personalize_escape,
+        responsive=ResponsiveOptions(
+            host_name=settings.process.hostname,
+            autotext=settings.composing.responsive_autotext,
+            icons=settings.composing.responsive_icons or "",
+            escape_html=settings.composing.personalize_escape == "html",
+            oversign=settings.composing.dkim_oversign,
+        ),
     )
 
 

@@ -271,11 +271,15 @@ class ComposingSettings(Record):
         dkim_oversign: Sign headers once more than they occur.
         personalize_headers: Headers of a string ``mime`` that are templates.
         personalize_escape: Escaping of values in HTML parts.
+        responsive_autotext: Make a text part from blocks.
+        responsive_icons: Pattern of icon addresses, ``None`` for text links.
     """
 
     dkim_oversign: bool
     personalize_headers: tuple[str, ...]
     personalize_escape: Literal["none", "html"]
+    responsive_autotext: bool
+    responsive_icons: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

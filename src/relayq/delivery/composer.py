@@ -8,8 +8,10 @@ see the octets that really go out. The stored original is never replaced by what
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -30,6 +32,7 @@ from relayq.compose import (
     treat_long_lines,
 )
 from relayq.compose.personalise import personalise_mime
+from relayq.compose.responsive import DownloadFailure, ResponsiveOptions, build_mime, parse_document
 from relayq.compose.template import TemplateError, template_context
 from relayq.model import DeliveryState, Message, Refused, Scope, Unusable
 from relayq.model.members import decode_value
@@ -39,6 +42,8 @@ from relayq.smtp import Capabilities, normalise_line_ends
 TEMPLATE_SECONDS = 2.0
 """For all templates of one message (spec templates.md 10)."""
 SIGNING_THREADS = 2
+
+_NO_DOWNLOADS = DownloadFailure("downloads are not supported yet", is_temporary=False)
 
 
 class ComposerRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +55,7 @@ class ComposerRules(msgspec.Struct, frozen=True, kw_only=True):
         oversign: Sign headers once more than they occur.
         template_headers: Headers of a string ``mime`` that are templates, in lower case.
         escape: Escaping of values in HTML parts that ask for none themselves.
+        responsive: For a ``mime`` that is an object.
     """
 
     eight_bit: Literal["convert", "send"] = "convert"
@@ -57,6 +63,7 @@ class ComposerRules(msgspec.Struct, frozen=True, kw_only=True):
     oversign: bool = True
     template_headers: tuple[str, ...] = ("subject",)
     escape: Literal["none", "html"] = "none"
+    responsive: ResponsiveOptions = ResponsiveOptions()
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,16 +101,37 @@ class Composer:
 
     # --- before DNS -------------------------------------------------------------------------------------------------
 
-    def prepare(self, message: Message) -> Content:
+    def prepare(self, message: Message, seen_at: datetime) -> Content:
         """Content of a message that carries it in the JSON.
+
+        Args:
+            message: What is to be sent.
+            seen_at: First due pick-up: what makes ``Date`` and ``Message-ID`` of a composed message the same on every
+                attempt.
 
         Raises:
             DeliveryError: ``responsive/error``: it cannot be composed, or needs something that cannot be done;
                 ``amqp/invalid``: ``headers`` is not usable.
         """
-        wish = _unsupported(message)
-        if wish is not None:
-            raise _impossible(f"{wish} is not supported yet")
+        if message.inline_css:
+            raise _impossible("inlinecss is not supported yet")
+        keys = () if message.dkim is None else self._signing_keys(message)
+        if message.mime_object is not None:
+            octets, further_keys = self._build(message, seen_at)
+            keys += further_keys
+        else:
+            octets = self._read(message)
+        if "headers" in message.members:
+            octets = _edit_headers(message, octets)
+        if octets.isascii():
+            return Content(octets=octets, force=message.force, keys=keys)
+        found = analyse(octets)
+        return Content(
+            octets=octets, has_8bit=True, has_utf8_headers=found.has_utf8_headers, force=message.force, keys=keys
+        )
+
+    def _read(self, message: Message) -> bytes:
+        """A string ``mime``, personalised if the message has data."""
         mime = message.mime
         assert mime is not None
         if b"\0" in mime:
@@ -111,17 +139,32 @@ class Composer:
                 raise _impossible("mime: NUL octet")
             mime = mime.replace(b"\0", b"")
         octets = normalise_line_ends(mime)
-        if message.data is not None:
-            octets = self._personalise(message, octets)
-        if "headers" in message.members:
-            octets = _edit_headers(message, octets)
-        keys = () if message.dkim is None else self._signing_keys(message)
-        if octets.isascii():
-            return Content(octets=octets, force=message.force, keys=keys)
-        found = analyse(octets)
-        return Content(
-            octets=octets, has_8bit=True, has_utf8_headers=found.has_utf8_headers, force=message.force, keys=keys
-        )
+        return octets if message.data is None else self._personalise(message, octets)
+
+    def _build(self, message: Message, seen_at: datetime) -> tuple[bytes, tuple[SigningKey, ...]]:
+        """An object ``mime`` turned into a message, and the keys that stand in it."""
+        assert message.mime_object is not None
+        until = self._clock.monotonic() + TEMPLATE_SECONDS
+        try:
+            plan = parse_document(
+                message.mime_object,
+                envelope=message.sender,
+                recipient=message.recipient.text,
+                seen_at=seen_at,
+                data=message.data,
+                force=message.force,
+                now=self._clock.now(),
+                time_left=lambda: until - self._clock.monotonic(),
+                options=self._rules.responsive,
+            )
+            while plan.downloads:
+                plan = plan.with_resources(dict.fromkeys(plan.downloads, _NO_DOWNLOADS))
+            octets = build_mime(plan, _make_boundary)
+        except ComposeError as error:
+            raise _impossible(str(error)) from None
+        for note in plan.notes:
+            self._warn("compose", f"{message.recipient.text}: {note}")
+        return octets, plan.signing_keys
 
     def _personalise(self, message: Message, octets: bytes) -> bytes:
         assert message.data is not None
@@ -227,10 +270,5 @@ def _impossible(reason: str) -> Refused:
     return Refused(DeliveryState.RESPONSIVE, Scope.MESSAGE, reason)
 
 
-def _unsupported(message: Message) -> str | None:
-    """What the message asks for that would be wrong to leave out silently; ``None`` when nothing."""
-    if message.mime is None:
-        return "mime as an object"
-    if message.inline_css:
-        return "inlinecss"
-    return None
+def _make_boundary() -> str:
+    return f"=_{secrets.token_hex(16)}"

@@ -149,7 +149,7 @@ class Pipeline:
         """
         error: DeliveryError | None = None
         try:
-            content = self._content_of(job.message)  # responsive
+            content = self._content_of(job)  # responsive
             if isinstance(content, Content):
                 job.trail.octets = content.octets
             attempt = await self._deliver(job, content)  # dns … message
@@ -168,11 +168,11 @@ class Pipeline:
         latency = self._clock.monotonic() - job.item.consumed_at
         self._observer.attempt_finished(job.message, attempt, decision.outcome, error, latency)
 
-    def _content_of(self, message: Message) -> Content | StoredContent:
+    def _content_of(self, job: Job) -> Content | StoredContent:
         """What lies in the JSON is composed at once; what lies in the store stays a promise until it is needed."""
-        if has_content(message) or self._bodies is None:
-            return self._composer.prepare(message)
-        return StoredContent(message, self._bodies, self._composer)
+        if has_content(job.message) or self._bodies is None:
+            return self._composer.prepare(job.message, job.seen_at)
+        return StoredContent(job.message, job.seen_at, self._bodies, self._composer)
 
     async def guard(self, job: Job) -> None:
         """:meth:`handle`, for the top of a task: an unexpected error sends the message back, it never drops it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from relayq.delivery.bodies import Bodies
 from relayq.delivery.composer import Composer, Content
 from relayq.model import DeliveryState, Message, Refused, Scope
@@ -15,11 +17,12 @@ class StoredContent:
         loaded: The content, ``None`` before `load`.
     """
 
-    __slots__ = ("_bodies", "_composer", "_message", "loaded")
+    __slots__ = ("_bodies", "_composer", "_message", "_seen_at", "loaded")
 
-    def __init__(self, message: Message, bodies: Bodies, composer: Composer) -> None:
+    def __init__(self, message: Message, seen_at: datetime, bodies: Bodies, composer: Composer) -> None:
         self.loaded: Content | None = None
         self._message = message
+        self._seen_at = seen_at
         self._bodies = bodies
         self._composer = composer
 
@@ -38,5 +41,5 @@ class StoredContent:
         body = await self._bodies.load(self._message.key)
         if not body:
             raise Refused(DeliveryState.STORAGE, Scope.MESSAGE, "the entry is empty")
-        self.loaded = self._composer.prepare(with_body(self._message, body))
+        self.loaded = self._composer.prepare(with_body(self._message, body), self._seen_at)
         return self.loaded

@@ -20,8 +20,13 @@ from relayq.smtp import Capabilities
 NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 
 
-def composer(**rules: Any) -> Composer:
-    return Composer(ComposerRules(**rules), ManualClock(NOW), lambda component, text: None)
+class PreparesNow(Composer):
+    def prepare_now(self, message: Message) -> Content:
+        return self.prepare(message, NOW)
+
+
+def composer(**rules: Any) -> PreparesNow:
+    return PreparesNow(ComposerRules(**rules), ManualClock(NOW), lambda component, text: None)
 
 
 COMPOSER = composer()
@@ -44,21 +49,20 @@ def with_facts(**facts: object) -> Message:
     ],
 )
 def test_line_ends_are_made_right_and_nothing_else(mime: bytes, octets: bytes) -> None:
-    assert COMPOSER.prepare(with_facts(mime=mime)).octets == octets
+    assert COMPOSER.prepare_now(with_facts(mime=mime)).octets == octets
 
 
 def test_nul_needs_force() -> None:
     with pytest.raises(Refused) as caught:
-        COMPOSER.prepare(with_facts(mime=b"a\0b"))
+        COMPOSER.prepare_now(with_facts(mime=b"a\0b"))
 
     assert (caught.value.state, caught.value.scope) == (DeliveryState.RESPONSIVE, Scope.MESSAGE)
-    assert COMPOSER.prepare(with_facts(mime=b"a\0b\0\r\n", force=True)).octets == b"ab\r\n"
+    assert COMPOSER.prepare_now(with_facts(mime=b"a\0b\0\r\n", force=True)).octets == b"ab\r\n"
 
 
 @pytest.mark.parametrize(
     ("facts", "wish"),
     [
-        ({"mime": None, "mime_object": msgspec.Raw(b'{"text":"x"}')}, "mime as an object"),
         ({"inline_css": True}, "inlinecss"),
     ],
 )
@@ -67,7 +71,7 @@ def test_what_is_asked_for_and_cannot_be_done_is_not_left_out_silently(
     facts: dict[str, object], wish: str, force: bool
 ) -> None:
     with pytest.raises(Refused, match=f"^responsive/error: {wish} is not supported") as caught:
-        COMPOSER.prepare(with_facts(force=force, **facts))
+        COMPOSER.prepare_now(with_facts(force=force, **facts))
 
     assert caught.value.state is DeliveryState.RESPONSIVE
 
@@ -85,7 +89,7 @@ TAKES_8BIT, TAKES_7BIT = Capabilities(eight_bit_mime=True), Capabilities()
 
 
 def test_8bit_content_goes_out_as_it_is_where_it_is_taken() -> None:
-    content = COMPOSER.prepare(with_facts(mime=EIGHT_BIT))
+    content = COMPOSER.prepare_now(with_facts(mime=EIGHT_BIT))
 
     assert content == Content(octets=EIGHT_BIT, has_8bit=True)
     assert COMPOSER.is_final(content, TAKES_8BIT)
@@ -93,7 +97,7 @@ def test_8bit_content_goes_out_as_it_is_where_it_is_taken() -> None:
 
 
 async def test_8bit_content_is_converted_for_others() -> None:
-    final = await COMPOSER.finish(COMPOSER.prepare(with_facts(mime=EIGHT_BIT)), TAKES_7BIT)
+    final = await COMPOSER.finish(COMPOSER.prepare_now(with_facts(mime=EIGHT_BIT)), TAKES_7BIT)
 
     assert (final.has_8bit, final.octets.isascii()) == (False, True)
     parsed = email.message_from_bytes(final.octets)
@@ -104,28 +108,28 @@ async def test_8bit_content_is_converted_for_others() -> None:
 
 def test_8bit_send_leaves_it_alone() -> None:
     sender = composer(eight_bit="send")
-    content = sender.prepare(with_facts(mime=EIGHT_BIT))
+    content = sender.prepare_now(with_facts(mime=EIGHT_BIT))
 
     assert sender.is_final(content, TAKES_7BIT)
 
 
 async def test_what_cannot_be_converted_is_refused_unless_forced() -> None:
     with pytest.raises(Refused, match="no 8-bit content"):
-        await COMPOSER.finish(COMPOSER.prepare(with_facts(mime=SEALED)), TAKES_7BIT)
+        await COMPOSER.finish(COMPOSER.prepare_now(with_facts(mime=SEALED)), TAKES_7BIT)
 
-    content = COMPOSER.prepare(with_facts(mime=SEALED, force=True))
+    content = COMPOSER.prepare_now(with_facts(mime=SEALED, force=True))
     assert (await COMPOSER.finish(content, TAKES_7BIT)).octets == SEALED
 
 
 def test_raw_utf8_in_the_header_is_told_to_the_dialogue() -> None:
     mime = "Subject: Grüße\r\n\r\nx\r\n".encode()
 
-    assert COMPOSER.prepare(with_facts(mime=mime)) == Content(octets=mime, has_8bit=True, has_utf8_headers=True)
+    assert COMPOSER.prepare_now(with_facts(mime=mime)) == Content(octets=mime, has_8bit=True, has_utf8_headers=True)
 
 
 async def _final(octets: bytes, *, force: bool = False, **rules: Any) -> bytes:
     made = composer(**rules)
-    content = made.prepare(with_facts(mime=octets, force=force))
+    content = made.prepare_now(with_facts(mime=octets, force=force))
     return (await made.finish(content, TAKES_8BIT)).octets
 
 
@@ -145,31 +149,31 @@ def raw(value: object) -> msgspec.Raw:
 
 
 def test_data_personalises_subject_and_text() -> None:
-    content = COMPOSER.prepare(with_facts(mime=TEMPLATE, data=raw({"first": "Anna"})))
+    content = COMPOSER.prepare_now(with_facts(mime=TEMPLATE, data=raw({"first": "Anna"})))
 
     assert content.octets == (b"Subject: Anna, your parcel\r\nX-Tag: {$first}\r\n\r\nDear Anna, for a@x.test.\r\n")
 
 
 def test_without_data_a_template_is_text() -> None:
-    assert COMPOSER.prepare(with_facts(mime=TEMPLATE)).octets == TEMPLATE
+    assert COMPOSER.prepare_now(with_facts(mime=TEMPLATE)).octets == TEMPLATE
 
 
 def test_a_broken_template_is_refused_unless_forced() -> None:
     mime = b"Subject: {if $n}broken\r\n\r\nStill {$n}.\r\n"
     with pytest.raises(Refused, match="subject: line 1"):
-        COMPOSER.prepare(with_facts(mime=mime, data=raw({"n": 1})))
+        COMPOSER.prepare_now(with_facts(mime=mime, data=raw({"n": 1})))
 
-    forced = COMPOSER.prepare(with_facts(mime=mime, data=raw({"n": 1}), force=True))
+    forced = COMPOSER.prepare_now(with_facts(mime=mime, data=raw({"n": 1}), force=True))
     assert forced.octets == b"Subject: {if $n}broken\r\n\r\nStill 1.\r\n"
 
 
 def test_header_edits() -> None:
     edits = {"headers": raw({"remove": "X-Tag", "prepend": {"X-Batch": "7"}})}
-    content = COMPOSER.prepare(with_facts(mime=b"X-Tag: 1\r\nA: b\r\n\r\nx\r\n", members=edits))
+    content = COMPOSER.prepare_now(with_facts(mime=b"X-Tag: 1\r\nA: b\r\n\r\nx\r\n", members=edits))
     assert content.octets == b"X-Batch: 7\r\nA: b\r\n\r\nx\r\n"
 
     with pytest.raises(Unusable, match="headers"):
-        COMPOSER.prepare(with_facts(members={"headers": raw({"append": {"X-A": "1\r\nBcc: x@y.test"}})}))
+        COMPOSER.prepare_now(with_facts(members={"headers": raw({"append": {"X-A": "1\r\nBcc: x@y.test"}})}))
 
 
 SEED = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
@@ -178,7 +182,7 @@ LETTER = b"From: Shop <shop@example.com>\r\nSubject: Order\r\n\r\nHello\r\n"
 
 async def test_signatures_are_put_on_top_of_what_goes_out() -> None:
     keys = raw([{"domain": "example.com", "selector": "brisbane", "key": SEED}])
-    content = COMPOSER.prepare(with_facts(mime=LETTER, dkim=keys))
+    content = COMPOSER.prepare_now(with_facts(mime=LETTER, dkim=keys))
     assert not COMPOSER.is_final(content, TAKES_8BIT)
 
     signed = (await COMPOSER.finish(content, TAKES_8BIT)).octets
@@ -188,7 +192,7 @@ async def test_signatures_are_put_on_top_of_what_goes_out() -> None:
 
 async def test_rsa_signs_in_a_thread(rsa_key: str) -> None:
     made = composer()
-    content = made.prepare(
+    content = made.prepare_now(
         with_facts(mime=LETTER, dkim=raw({"domain": "example.com", "selector": "s", "key": rsa_key}))
     )
     signed = (await made.finish(content, TAKES_8BIT)).octets
@@ -207,5 +211,26 @@ def rsa_key() -> str:
 def test_an_unusable_key_is_found_before_connecting() -> None:
     keys = raw({"domain": "example.com", "selector": "s", "key": "nonsense"})
     with pytest.raises(Refused, match="dkim"):
-        COMPOSER.prepare(with_facts(mime=LETTER, dkim=keys))
-    assert COMPOSER.prepare(with_facts(mime=LETTER, dkim=keys, force=True)).octets == LETTER
+        COMPOSER.prepare_now(with_facts(mime=LETTER, dkim=keys))
+    assert COMPOSER.prepare_now(with_facts(mime=LETTER, dkim=keys, force=True)).octets == LETTER
+
+
+def test_an_object_becomes_a_message() -> None:
+    described = raw({"from": "shop@example.com", "to": "a@x.test", "subject": "Hi {$n}", "text": "Dear {$n}"})
+    octets = COMPOSER.prepare_now(with_facts(mime=None, mime_object=described, data=raw({"n": "Ann"}))).octets
+
+    parsed = email.message_from_bytes(octets)
+    assert (parsed["Subject"], parsed["From"], parsed["Date"]) == (
+        "Hi Ann",
+        "shop@example.com",
+        "Sat, 21 Nov 2026 20:00:00 +0000",
+    )
+    assert parsed.get_payload() == "Dear Ann\r\n"
+    assert COMPOSER.prepare_now(with_facts(mime=None, mime_object=described, data=raw({"n": "Ann"}))).octets == octets
+
+
+def test_what_an_object_would_have_to_download_is_refused_and_left_out_with_force() -> None:
+    described = raw({"from": "s@x.test", "text": "x", "attachments": [{"url": "https://x.test/a.pdf"}]})
+    with pytest.raises(Refused, match=r"attachments\[0\].*not supported yet"):
+        COMPOSER.prepare_now(with_facts(mime=None, mime_object=described))
+    assert b"attachment" not in COMPOSER.prepare_now(with_facts(mime=None, mime_object=described, force=True)).octets
