@@ -94,11 +94,11 @@ class Publisher:
         publications: list[Publication] = [] if report is None else [report]
         if outcome is Outcome.RETRY:
             assert next_at is not None
-            if report is not None:
-                changes["dsn"] = with_delay_sent(message.members)
             changes["delayed"] = _timestamp(next_at)
             if message.seen_at is None:
                 changes["seen"] = _timestamp(seen_at)
+            if report is not None:
+                changes["dsn"] = with_delay_sent(message.members)
             key = await self._store_for_outbox(message, seen_at)
             publications.append(self._outbox_copy(message, changes, properties, next_at, key))
             names: tuple[str | None, ...] = (queues.retry,)
