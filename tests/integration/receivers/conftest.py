@@ -13,6 +13,7 @@ from tests.conftest import missing_server
 from tests.integration.receivers import zones
 from tests.support.ports import free_port
 from tests.support.receivers import exim, haraka, opensmtpd, postfix
+from tests.support.receivers.addresses import has_ipv6
 from tests.support.receivers.certificates import Certificates
 from tests.support.receivers.dovecot import Dovecot
 from tests.support.receivers.exim import Exim
@@ -48,7 +49,8 @@ def need(server: type[JailedServer]) -> None:
 @pytest.fixture(scope="session")
 def port() -> int:
     """Every receiver listens on this port of its own addresses, so that one sender reaches them all."""
-    return free_port(*postfix.SERVICES, *exim.ADDRESSES, *opensmtpd.ADDRESSES, *haraka.ADDRESSES)
+    ipv6 = (postfix.IPV6,) if has_ipv6() else ()
+    return free_port(*ipv6, *postfix.ADDRESSES, *exim.ADDRESSES, *opensmtpd.ADDRESSES, *haraka.ADDRESSES)
 
 
 @pytest.fixture(scope="session")

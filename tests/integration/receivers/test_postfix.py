@@ -10,6 +10,7 @@ import pytest
 from tests.integration.receivers.contents import BODIES, SEVEN_BIT, as_stored, compose
 from tests.integration.receivers.deliveries import SMALL, arrived, deliver, publish_hosts
 from tests.support.receivers import postfix
+from tests.support.receivers.addresses import has_ipv6
 from tests.support.receivers.mailbox import await_log, await_stored
 from tests.support.receivers.postfix import Postfix
 from tests.support.receivers.sender import Sender
@@ -232,6 +233,7 @@ def test_every_mail_host_is_dead(sender: Sender) -> None:
     assert (result.queue, result.end) == ("failure", "connect/error")
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6, not even on loopback")
 def test_ipv6(sender: Sender, postfix_server: Postfix) -> None:
     records = {("v6.postfix.test", "MX"): ["10 mx-v6.postfix.test."], ("mx-v6.postfix.test", "AAAA"): ["::1"]}
     sender.add_records(records)

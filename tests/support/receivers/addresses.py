@@ -8,6 +8,16 @@ import socket
 ATTEMPTS = 50
 
 
+def has_ipv6() -> bool:
+    """Whether this machine has ``::1``; many containers do not."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def free_address(port: int) -> str:
     """An address of 127.0.0.0/8 where nobody listens on ``port``; different ones for sessions that run side by side.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tests.support.processes import is_listening
-from tests.support.receivers.addresses import free_address
+from tests.support.receivers.addresses import free_address, has_ipv6
 from tests.support.receivers.certificates import Certificates
 from tests.support.receivers.jail import JailedServer
 from tests.support.receivers.mailbox import read_maildir
@@ -53,7 +53,6 @@ _NOTHING = "pipelining,size,8bitmime,smtputf8,dsn,chunking,enhancedstatuscodes,e
 SERVICES: Mapping[str, Mapping[str, str]] = {
     PLAIN: {},
     OTHER: {},
-    IPV6: {},
     BARE: {"smtpd_discard_ehlo_keywords": _NOTHING, "smtpd_forbid_unauth_pipelining": "yes"},
     STRICT: {"smtpd_hard_error_limit": "3", "smtpd_error_sleep_time": "0"},
     CROWDED: {"smtpd_client_connection_count_limit": "2"},
@@ -73,6 +72,7 @@ SERVICES: Mapping[str, Mapping[str, str]] = {
     LOGIN_LOGIN_CLEAR: {**_LOGIN, "smtpd_sasl_mechanism_filter": "login"},
 }
 """What is different at each address from `_MAIN`."""
+ADDRESSES = (*SERVICES, GREET_PAUSE)
 
 _MAIN = {
     "compatibility_level": "3.6",
@@ -81,7 +81,7 @@ _MAIN = {
     "mynetworks": "",
     "alias_maps": "",
     "local_recipient_maps": "",
-    "inet_protocols": "all",
+    "inet_protocols": "ipv4",
     "maillog_file": "/var/log/postfix.log",
     "message_size_limit": str(SIZE_LIMIT),
     "virtual_mailbox_limit": "0",
@@ -171,6 +171,8 @@ class Postfix(JailedServer):
         uid = self.jail.uids["vmail"]
         main = {**_MAIN, "virtual_uid_maps": f"static:{uid}", "virtual_gid_maps": f"static:{uid}"}
         main["smtpd_sasl_path"] = self._sasl_path
+        if has_ipv6():
+            main["inet_protocols"] = "all"
         write("etc/postfix/main.cf", "".join(f"{name} = {value}\n" for name, value in main.items()))
         write("etc/postfix/master.cf", self._services() + _INTERNAL)
         write("etc/postfix/domains", "/\\.(postfix|signed|unsigned)\\.test$/ yes\n")
@@ -190,7 +192,9 @@ class Postfix(JailedServer):
     def _services(self) -> str:
         lines = [f"{GREET_PAUSE}:{self.port} inet n - n - 1 postscreen\n", "smtpd pass - - n - - smtpd\n"]
         for address, options in SERVICES.items():
-            lines += _service(f"[{address}]" if ":" in address else address, self.port, options)
+            lines += _service(address, self.port, options)
+        if has_ipv6():
+            lines += _service(f"[{IPV6}]", self.port, {})
         wrapped = {**_LOGIN, "smtpd_tls_wrappermode": "yes", "smtpd_tls_security_level": "encrypt"}
         lines += _service(self.submissions, SUBMISSIONS_PORT, wrapped)
         return "".join(lines)
@@ -213,7 +217,7 @@ class Postfix(JailedServer):
 
     def is_ready(self) -> bool:
         """Whether every service listens."""
-        return all(is_listening(address, self.port) for address in (*SERVICES, GREET_PAUSE) if ":" not in address)
+        return all(is_listening(address, self.port) for address in ADDRESSES)
 
 
 def _service(address: str, port: int, options: Mapping[str, str]) -> list[str]:
