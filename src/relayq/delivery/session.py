@@ -145,6 +145,7 @@ class Session(asyncio.Protocol):
         self._early: list[bytes] = []
         self._waiter: asyncio.Future[Event] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = 0.0
         self._deadline = 0.0
         self._timed_state: DeliveryState | None = None
         self._attempt_deadline: float | None = None
@@ -296,10 +297,15 @@ class Session(asyncio.Protocol):
             deadline = min(deadline, self._attempt_deadline)
         self._deadline = deadline
         if self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._on_timer)
-        elif self._timer.when() > deadline:
+            self._arm(deadline)
+        elif self._fires_at > deadline:
             self._timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._on_timer)
+            self._arm(deadline)
+
+    def _arm(self, at: float) -> None:
+        # Not asked of the handle: for an instant that is about to pass, uvloop gives one that does not know its own.
+        self._timer = self._loop.call_at(at, self._on_timer)
+        self._fires_at = at
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -307,7 +313,7 @@ class Session(asyncio.Protocol):
             return
         now = self._loop.time()
         if now < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            self._arm(self._deadline)
         elif self._is_write_paused and not self._is_quitting and self._makes_progress(now):
             self._move_deadline()
         elif self._waiter is not None and not self._waiter.done():
