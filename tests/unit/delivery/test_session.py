@@ -26,7 +26,9 @@ LARGE = b"Subject: x\r\n\r\n" + b"x" * 200_000 + b"\r\n"
 class FakeTransport(asyncio.Transport):
     """Keeps what is written; ``unsent`` octets are still in its buffer."""
 
-    def __init__(self, loop: VirtualLoop, local: Any = ("127.0.0.1", 1), remote: Any = ("127.0.0.9", 25)) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, local: Any = ("127.0.0.1", 1), remote: Any = ("127.0.0.9", 25)
+    ) -> None:
         super().__init__({"sockname": local, "peername": remote})
         self.written = bytearray()
         self.unsent = 0
@@ -472,7 +474,7 @@ def test_one_timer_serves_a_whole_dialogue(stage: Stage, monkeypatch: pytest.Mon
     armed = []
     call_at = stage.loop.call_at
 
-    def count(when: float, *rest: Any, **more: Any) -> asyncio.TimerHandle:
+    def count(when: float, *rest: Any, **more: Any) -> asyncio.Handle:
         armed.append(when)
         return call_at(when, *rest, **more)
 
@@ -482,3 +484,12 @@ def test_one_timer_serves_a_whole_dialogue(stage: Stage, monkeypatch: pytest.Mon
         stage.say(b"250 ok", b"250 ok", b"354 go", b"250 queued")
         assert task.done()
     assert len(armed) <= 1
+
+
+def test_a_limit_that_has_come_already(stage: Stage) -> None:
+    """For such an instant uvloop returns a handle that does not know when it fires."""
+    client = SmtpClient(ehlo_name="mta.test", tls=TlsMode.NEVER)
+    starting = stage.loop.create_task(stage.session.start(client, stage.loop.time()))
+    stage.loop.call_soon(stage.session.data_received, b"220 mx.test\r\n")
+    stage.loop.settle()
+    assert cell(starting) == (DeliveryState.EHLO, ResultType.TIMEOUT, Scope.SESSION)
