@@ -80,8 +80,9 @@ class MessageStore(Protocol):
     """One store of one process. All methods belong to one event loop.
 
     Connecting happens with the first operation and again after every loss, so that the process starts while the store
-    is down. The caller limits how many operations run at once and how long each takes: every one may be cancelled at
-    any point, after which the store must be usable; whether a cancelled write took place is then unknown.
+    is down. A store is made for so many operations at the same time; further ones wait their turn in it, which lets it
+    do several in one go. The caller limits how long each may take, waiting included: every one may be cancelled at any
+    point, after which the store must be usable; whether a cancelled write took place is then unknown.
 
     Keys are any text of 1 to `MAX_KEY_BYTES` octets in UTF-8; different texts are different keys, also those that
     differ only in case, blanks at the end or Unicode composition. Engines with narrower rules encode them. Texts of

@@ -287,13 +287,16 @@ def _read(path: str) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            return None
+            return None  # a level of folders has the name of a key of one digit
         if status.st_size > LARGEST_BODY_BYTES:
             raise StoreDamagedError(f"larger than {LARGEST_BODY_BYTES} octets: {path}")
-        return file.read(LARGEST_BODY_BYTES)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(LARGEST_BODY_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _create(path: str) -> int:

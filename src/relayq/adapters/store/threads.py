@@ -21,8 +21,8 @@ _Call = tuple[Callable[[], object], asyncio.Future[object]]
 class IoThreads:
     """Runs calls in the order they come, as many at once as there are threads.
 
-    A call whose future was cancelled before its turn is left out: a thread that hangs on a dead disk does not work off
-    what nobody waits for any more.
+    A call that is cancelled before its turn is taken out of the line: while the threads hang on a dead disk, it does
+    not grow by what nobody waits for any more.
     """
 
     def __init__(self, name: str, count: int = 1) -> None:
@@ -58,7 +58,11 @@ class IoThreads:
             self._condition.notify()
         if needs_thread:
             self._start()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._withdraw(future)
+            raise
 
     async def close(self, patience: float = 5.0) -> None:
         """End the threads once they are done; one that hangs is left behind. Idempotent."""
@@ -67,6 +71,13 @@ class IoThreads:
             self._condition.notify_all()
         for thread in self._threads:
             await asyncio.to_thread(thread.join, patience)
+
+    def _withdraw(self, future: asyncio.Future[T]) -> None:
+        with self._condition:
+            for waiting in self._calls:
+                if waiting[1] is future:
+                    self._calls.remove(waiting)
+                    return
 
     def _start(self) -> None:
         # A daemon: a process must be able to end while a disk does not answer.
