@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 from collections.abc import Callable, Sequence
 
@@ -178,3 +179,34 @@ async def test_the_second_ehlo_replaces_the_first() -> None:
 
         assert (await engine.outcome("m1")).kind == "success"
         assert b"MAIL FROM:<b@shop.test>\r\nRCPT TO:<anna@example.test>\r\n" in server.connections[0].received
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_comes_instead_of_a_handshake_ends_in_one_of_the_results(seed: int) -> None:
+    """Random octets, some of them dressed up as a TLS record, in pieces of any size."""
+    rng = random.Random(seed)
+    octets = rng.randbytes(rng.randrange(1, 3000))
+    if seed % 2:
+        body = octets[:1000]
+        octets = bytes((rng.choice((20, 21, 22, 23)), 3, rng.choice((1, 3)))) + len(body).to_bytes(2, "big") + body
+    cut = rng.randrange(len(octets))
+    asked = [*opening("STARTTLS"), Expect(rb"STARTTLS\r\n"), Send(b"220 go\r\n"), Expect(rb"\x16\x03")]
+    async with secure_engine("smtp-out-security=required", "smtp-out-timeout-starttls=0.5") as engine:
+        server = await engine.serve([*asked, Send(octets[:cut]), Send(octets[cut:]), Close()], strict=False)
+        await engine.send(mail("m1"))
+        outcome = await engine.outcome("m1")
+
+        assert outcome.kind == "retry"
+        assert outcome.cell in {("starttls", "error"), ("starttls", "invalid"), ("starttls", "lost")}
+        assert b"MAIL" not in server.connections[0].received
+
+
+async def test_a_newer_version_may_be_demanded() -> None:
+    old = trusted("tls12.example.test")
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    for tls_min, kind in (("1.3", "retry"), ("1.2", "success")):
+        async with secure_engine("smtp-out-security=required", tls_min=tls_min) as engine:
+            await engine.serve([*starttls(old), *transaction()], strict=False)
+            await engine.send(mail("m1"))
+
+            assert (await engine.outcome("m1")).kind == kind
