@@ -19,6 +19,7 @@ import msgspec
 from relayq.compose import (
     ComposeError,
     ConversionImpossibleError,
+    HeaderEdits,
     HeaderError,
     LongLineError,
     PrivateKeys,
@@ -100,6 +101,17 @@ class Composer:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     # --- before DNS -------------------------------------------------------------------------------------------------
+
+    def check(self, message: Message) -> None:
+        """See what can be told of a message whose content is not loaded yet, so that it costs no connection.
+
+        Raises:
+            DeliveryError: As for `prepare`.
+        """
+        if message.dkim is not None:
+            self._signing_keys(message)
+        if "headers" in message.members:
+            _parse_edits(message)
 
     def prepare(self, message: Message, seen_at: datetime) -> Content:
         """Content of a message that carries it in the JSON.
@@ -260,8 +272,12 @@ class Composer:
 
 
 def _edit_headers(message: Message, octets: bytes) -> bytes:
+    return edit_headers(octets, _parse_edits(message))
+
+
+def _parse_edits(message: Message) -> HeaderEdits:
     try:
-        return edit_headers(octets, parse_header_edits(decode_value(message.members["headers"])))
+        return parse_header_edits(decode_value(message.members["headers"]))
     except (HeaderError, ValueError) as error:
         raise Unusable(DeliveryState.AMQP, Scope.MESSAGE, f"headers: {error}") from None
 

@@ -172,6 +172,7 @@ class Pipeline:
         """What lies in the JSON is composed at once; what lies in the store stays a promise until it is needed."""
         if has_content(job.message) or self._bodies is None:
             return self._composer.prepare(job.message, job.seen_at)
+        self._composer.check(job.message)
         return StoredContent(job.message, job.seen_at, self._bodies, self._composer)
 
     async def guard(self, job: Job) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Sequence
 from datetime import timedelta
@@ -142,6 +143,45 @@ async def test_stored_content_that_cannot_be_composed_fails_on_the_open_connecti
         await engine.send(mail("m2"))
         assert (await engine.outcome("m2")).last["messages"] == 2
         assert server.count == 1
+
+
+@pytest.mark.parametrize(
+    ("members", "cell"),
+    [
+        ({"dkim": {"domain": "shop.test", "selector": "a", "key": "no key"}}, ("responsive", "error")),
+        ({"headers": 17}, ("amqp", "invalid")),
+    ],
+)
+async def test_what_is_wrong_beside_the_content_is_found_before_connecting(
+    members: dict[str, Any], cell: tuple[str, str]
+) -> None:
+    store = stored()
+    async with Engine(store=store) as engine:
+        server = await engine.serve(opening())
+        await engine.send(keyed(**members))
+        outcome = await engine.outcome("m1")
+        assert (outcome.kind, outcome.cell) == ("failure", cell)
+        assert outcome.last.keys() == {"state", "result", "time"}
+        assert server.count == 0
+    assert not [verb for verb, _ in asked(store) if verb == "load"]
+
+
+# --- check 14 -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stored_source_is_composed_as_if_it_were_inline() -> None:
+    source = {"from": "news@shop.test", "subject": "Hi {$name}", "text": "Dear {$name}\u00e9"}
+    members = {"data": {"name": "Anna"}, "delayed": "2026-01-01 00:00:00", "seen": "2026-01-01 00:00:00"}
+    received = list[ReceivedMessage]()
+    async with Engine("max-delivertime=0", store=stored(" " + json.dumps(source))) as engine:
+        await engine.sink(on_message=received.append)
+        await engine.send(keyed("stored", **members))
+        assert (await engine.outcome("stored")).kind == "success"
+        await engine.send(mail("inline", **{**members, "mime": source}))
+        assert (await engine.outcome("inline")).kind == "success"
+    first, second = (re.sub(rb"=_[0-9a-f]{32}", b"=_", message.content or b"") for message in received)
+    assert b"Anna" in first
+    assert first == second
 
 
 # --- check 4 --------------------------------------------------------------------------------------------------------
