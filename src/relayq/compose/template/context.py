@@ -10,6 +10,7 @@ import msgspec
 from relayq.compose.template.errors import TemplateError
 from relayq.compose.template.limits import (
     LONG_TEXT,
+    MAX_KEPT,
     MAX_OCTETS,
     MAX_TURNS,
     TimeLeft,
@@ -22,7 +23,6 @@ from relayq.compose.template.limits import (
 _EFFORT_PER_CHECK = 1 << 20
 """Characters looked at between two questions for the time: about a millisecond."""
 _TURN_EFFORT = 1 << 13
-_PIECES_PER_BLOCK = 4096
 
 
 class TemplateContext(msgspec.Struct, frozen=True):
@@ -67,7 +67,18 @@ class Rendering:
     Effort is counted in characters, for what takes longer the longer a text is; the clock is asked only now and then.
     """
 
-    __slots__ = ("_blocks", "_effort", "_octets", "_time_left", "_turns", "now", "pieces", "variables")
+    __slots__ = (
+        "_blocks",
+        "_effort",
+        "_kept",
+        "_kept_total",
+        "_octets",
+        "_time_left",
+        "_turns",
+        "now",
+        "pieces",
+        "variables",
+    )
 
     def __init__(self, context: TemplateContext, *, own_variables: bool) -> None:
         self.variables: dict[str, object] = (
@@ -80,17 +91,18 @@ class Rendering:
         self._octets = 0
         self._turns = 0
         self._effort = 0
+        self._kept: dict[str, int] = {}
+        self._kept_total = 0
 
     def spend(self, effort: int) -> None:
         """Count effort in characters.
 
         Raises:
-            TemplateError: The time is up.
+            TemplateError: Too much output, or the time is up.
         """
         self._effort += effort
         if self._effort >= _EFFORT_PER_CHECK:
-            self._effort = 0
-            check_time(self._time_left)
+            self.pause()
 
     def turn(self) -> None:
         """Count the turn of a loop.
@@ -109,8 +121,18 @@ class Rendering:
         """Look whether time and output are within their limits."""
         self._effort = 0
         check_time(self._time_left)
-        if len(self.pieces) >= _PIECES_PER_BLOCK:
+        if self.pieces:
             self._flush()
+
+    def assign(self, name: str, value: object) -> None:
+        """Set a variable; all that a template keeps has a limit, as every value could be as large as one may be."""
+        size = len(value) if isinstance(value, str | list | dict) else 0
+        if size >= LONG_TEXT or name in self._kept:
+            self._kept_total += size - self._kept.get(name, 0)
+            self._kept[name] = size
+            if self._kept_total > MAX_KEPT:
+                raise TemplateError(f"variables larger than {MAX_KEPT} characters and members")
+        self.variables[name] = value
 
     def weigh(self, text: str) -> None:
         """Count a text that is about to be worked on, and check its size."""

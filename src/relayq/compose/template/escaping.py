@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 import re
 from collections.abc import Callable
-from urllib.parse import quote_plus, unquote_plus
+from urllib.parse import quote_plus
 
 import pybase64
 
 Escape = Callable[[str], str]
 
 _BLANKS = str.maketrans("", "", " \t\n\r\v\f")
+_BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SURROGATE_BASE = 0x10000
 _JSON_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _JSON_ESCAPE = re.compile(r'\\(?:u([0-9A-Fa-f]{4})(?:\\u([Dd][C-Fc-f][0-9A-Fa-f]{2}))?|(["\\/bfnrt]))|(\\)')
@@ -35,7 +37,12 @@ def escape_url(text: str) -> str:
 
 def unescape_url(text: str) -> str:
     """Undoes `escape_url`; a percent sign without two digits stays, octets that are no UTF-8 become U+FFFD."""
-    return unquote_plus(text)
+    text = text.replace("+", " ")
+    if "%" not in text:
+        return text
+    # As quoted-printable it is decoded without making an object of every octet.
+    encoded = _BROKEN_PERCENT.sub("=25", text.replace("=", "=3D")).replace("%", "=")
+    return binascii.a2b_qp(octets(encoded)).decode("utf-8", "replace")
 
 
 def escape_base64(text: str) -> str:

@@ -14,6 +14,8 @@ MAX_MODIFIERS = 1000
 """Modifiers in one chain."""
 MAX_TURNS = 100_000
 """Turns of all loops of one field."""
+MAX_KEPT = 6 * MAX_OCTETS
+"""Characters and members in all variables a template sets; ours, against a thousand variables of 10 MiB each."""
 MAX_PATTERN_CHARACTERS = 1000
 PATTERN_SECONDS = 0.1
 """One evaluation of a regular expression."""

@@ -161,7 +161,7 @@ class _Parser:
         if self._open:
             block = self._open[-1]
             raise TemplateError(f"unclosed {block.name}", block.line)
-        return Tree(mode, tuple(self._items))
+        return Tree(mode, tuple(self._items), scanner.tokens)
 
     def _copy(self, start: int, end: int) -> None:
         if end > start:

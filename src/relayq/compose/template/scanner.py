@@ -37,6 +37,8 @@ class TagKind(enum.Enum):
     """A single word nobody knows."""
 
 
+# Most braces of style sheets and scripts end here already.
+_CANDIDATE = re.compile(r"""\{(?=[$*/"'(!\w-])""")
 # Everything that does not match is an ordinary brace.
 _TAG = re.compile(
     r"""\{(?:
@@ -125,10 +127,11 @@ class Scanner:
     """Reads a template from left to right; ``kind``, ``value`` and ``start`` describe the current token.
 
     ``value`` is a number for numbers and the content for strings. Names have no dollar, operators are free of entities.
+    ``tokens`` counts what has been read.
     """
 
     __slots__ = (
-        *("at", "is_html", "kind", "start", "text", "value"),
+        *("at", "is_html", "kind", "start", "text", "tokens", "value"),
         *("_line", "_line_start", "_names", "_time_left", "_tokens", "_until_check"),
     )
 
@@ -139,6 +142,7 @@ class Scanner:
         self.kind = TokenKind.END
         self.value: str | int | float = ""
         self.start = 0
+        self.tokens = 0
         self._tokens = _HTML_TOKEN if is_html else _PLAIN_TOKEN
         self._names = _HTML_NAME if is_html else _PLAIN_NAME
         self._time_left = time_left
@@ -148,10 +152,14 @@ class Scanner:
 
     def find_tag(self, at: int) -> TagStart | None:
         """First tag at or behind ``at``; braces that begin none are skipped."""
-        self._count()
-        match = _TAG.search(self.text, at)
-        if match is None:
-            return None
+        match = None
+        while match is None:
+            self._count()
+            candidate = _CANDIDATE.search(self.text, at)
+            if candidate is None:
+                return None
+            match = _TAG.match(self.text, candidate.start())
+            at = candidate.end()
         assert match.lastgroup is not None, "every alternative is a group"
         word = match[0][1:].rstrip("}").lower()
         return TagStart(_TAG_KINDS[match.lastgroup], match.start(), match.end(), word)
@@ -170,6 +178,7 @@ class Scanner:
         group = match.lastgroup
         assert group is not None, "every alternative is a group"
         self.at = match.end()
+        self.tokens += 1
         self.start = match.start(group)
         self.kind = _KINDS[group]
         self.value = self._value(match[group])

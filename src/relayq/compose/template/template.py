@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 
 from relayq.compose.template.compiler import Body, compile_tree
@@ -14,16 +15,23 @@ NO_ESCAPE = "null"
 """Name of the escaping that changes nothing."""
 
 _MAX_TEMPLATES = 512
-_MAX_CACHED_CHARACTERS = 8 * 1024 * 1024
+_MAX_CACHED_OCTETS = 64 * 1024 * 1024
+_TOKEN_OCTETS = 400
+"""What a token becomes, about: measured 200 to 350 octets."""
 
 
 class Template:
-    """A template that can be rendered any number of times; nothing of one rendering is left for the next."""
+    """A template that can be rendered any number of times; nothing of one rendering is left for the next.
 
-    __slots__ = ("_body", "_sets_variables")
+    Attributes:
+        tokens: How much there is in its tags.
+    """
 
-    def __init__(self, body: Body, *, sets_variables: bool) -> None:
+    __slots__ = ("_body", "_sets_variables", "tokens")
+
+    def __init__(self, body: Body, *, sets_variables: bool, tokens: int) -> None:
         self._body = body
+        self.tokens = tokens
         self._sets_variables = sets_variables
 
     def render(self, context: TemplateContext) -> str:
@@ -40,14 +48,14 @@ class Template:
 class TemplateCache:
     """Templates by their text, failures among them; the least recently used ones are forgotten.
 
-    Bounded by count and by characters of source: a tag of four characters becomes some hundred octets.
+    Bounded by count and by estimated size: a tag of four characters becomes a thousand octets.
     """
 
-    def __init__(self, *, max_templates: int = _MAX_TEMPLATES, max_characters: int = _MAX_CACHED_CHARACTERS) -> None:
+    def __init__(self, *, max_templates: int = _MAX_TEMPLATES, max_octets: int = _MAX_CACHED_OCTETS) -> None:
         self._max_templates = max_templates
-        self._max_characters = max_characters
-        self._by_source: OrderedDict[tuple[str, bool, str], Template | TemplateError] = OrderedDict()
-        self._characters = 0
+        self._max_octets = max_octets
+        self._by_source: OrderedDict[tuple[str, bool, str], tuple[Template | TemplateError, int]] = OrderedDict()
+        self._octets = 0
 
     def __len__(self) -> int:
         return len(self._by_source)
@@ -55,24 +63,28 @@ class TemplateCache:
     def get(self, text: str, *, is_html: bool, escape: str, time_left: TimeLeft) -> Template:
         """Template of a text, compiled if it is not there; for the arguments see `compile_template`."""
         key = (text, is_html, escape)
-        found = self._by_source.get(key)
-        if found is None:
+        entry = self._by_source.get(key)
+        if entry is None:
             found = _compile(text, is_html=is_html, escape=escape, time_left=time_left)
             self._keep(key, found)
         else:
             self._by_source.move_to_end(key)
+            found = entry[0]
         if isinstance(found, TemplateError):
             raise TemplateError(found.cause, found.line)
         return found
 
     def _keep(self, key: tuple[str, bool, str], found: Template | TemplateError) -> None:
-        if len(key[0]) > self._max_characters // 4:
+        octets = sys.getsizeof(key[0])
+        if isinstance(found, Template):
+            octets += len(key[0]) + found.tokens * _TOKEN_OCTETS
+        if octets > self._max_octets // 4:
             return
-        self._by_source[key] = found
-        self._characters += len(key[0])
-        while len(self._by_source) > self._max_templates or self._characters > self._max_characters:
-            (text, _, _), _ = self._by_source.popitem(last=False)
-            self._characters -= len(text)
+        self._by_source[key] = (found, octets)
+        self._octets += octets
+        while len(self._by_source) > self._max_templates or self._octets > self._max_octets:
+            _, (_, octets) = self._by_source.popitem(last=False)
+            self._octets -= octets
 
 
 def _compile(text: str, *, is_html: bool, escape: str, time_left: TimeLeft) -> Template | TemplateError:
@@ -80,14 +92,15 @@ def _compile(text: str, *, is_html: bool, escape: str, time_left: TimeLeft) -> T
     try:
         check_size(text, "template")
         tree = parse_template(text, is_html=is_html, time_left=time_left)
-        body, sets_variables = compile_tree(tree, escape)
+        body, sets_variables = compile_tree(tree, escape=escape, time_left=time_left)
     except TemplateError as error:
+        error.line = error.line or 1
         if time_left() <= 0:
             raise
-        return TemplateError(error.cause, error.line or 1)
+        return error
     except RecursionError:
         return TemplateError(NESTING_CAUSE, 1)
-    return Template(body, sets_variables=sets_variables)
+    return Template(body, sets_variables=sets_variables, tokens=tree.tokens)
 
 
 # A memo of a pure function, so that callers need not know it; workers are processes of one thread that composes.

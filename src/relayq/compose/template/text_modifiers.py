@@ -32,6 +32,7 @@ _LINE_BREAK = re.compile(r"\r?\n")
 _MAX_DECIMALS = 20
 # A double has up to 309 digits before the point.
 _DECIMALS = decimal.Context(prec=400, rounding=decimal.ROUND_HALF_UP)
+_QUANTA = tuple(decimal.Decimal(1).scaleb(-places) for places in range(_MAX_DECIMALS + 1))
 _WORDS_LENGTH = 80
 
 
@@ -226,6 +227,10 @@ def number_format(value: object, arguments: Arguments) -> str:
     exact = decimal.Decimal(number) if isinstance(number, int) else decimal.Decimal(repr(number))
     if not exact.is_finite():
         raise TemplateError("result is not a finite number")
-    rounded = exact.quantize(decimal.Decimal(1).scaleb(-decimals), context=_DECIMALS)
-    plain = f"{abs(rounded) if rounded.is_zero() else rounded:,f}"
-    return plain.translate({ord(","): separator, ord("."): point})
+    rounded = exact.quantize(_QUANTA[decimals], context=_DECIMALS)
+    if rounded.is_zero():
+        rounded = abs(rounded)
+    if not separator:
+        plain = f"{rounded:f}"
+        return plain if point == "." else plain.replace(".", point)
+    return f"{rounded:,f}".translate({ord(","): separator, ord("."): point})

@@ -134,7 +134,14 @@ Item = Text | Output | Assign | If | Foreach
 
 
 class Tree(msgspec.Struct, frozen=True):
-    """A whole template; ``mode`` is the name in ``{mode=…}``, ``None`` without one."""
+    """A whole template.
+
+    Attributes:
+        mode: Name in ``{mode=…}``, ``None`` without one.
+        items: What it is made of.
+        tokens: Words and signs in its tags, from which its size in memory follows.
+    """
 
     mode: str | None
     items: tuple[Item, ...]
+    tokens: int

@@ -94,6 +94,17 @@ class TestLimits:
         with pytest.raises(TemplateError, match="more than 100000 loop turns"):
             render(loop + "\n" + loop, {"l": [0] * (MAX_TURNS // 2 + 1)})
 
+    def test_what_variables_keep(self) -> None:
+        data = {"v": "x" * (MAX_OCTETS - 10), "w": "y" * 5000, "l": [0] * 100_000}
+        kept = "".join(f"{{$a{number} = $v|cat:{number}}}" for number in range(6))
+        assert render(kept * 2, data) == ""
+        assert render(kept + "{$a0 = 1}{$a6 = $v}", data) == ""
+        with pytest.raises(TemplateError, match="variables larger than"):
+            render(kept + "{$a6 = $v}", data)
+        many = "".join(f"{{$a{number} = $l|range:0:99999}}" for number in range(700))
+        with pytest.raises(TemplateError, match="variables larger than"):
+            render(many, data)
+
     def test_time_in_a_loop(self) -> None:
         clock = StepClock(10)
         with pytest.raises(TemplateError, match="line 1: takes too long"):
@@ -215,14 +226,19 @@ class TestCache:
         assert self.get(cache, "a") is first
         assert self.get(cache, "b") is not second
 
-    def test_bounded_by_characters(self) -> None:
-        cache = TemplateCache(max_characters=400)
-        for text in ("a" * 100, "b" * 100, "c" * 100, "d" * 100):
-            self.get(cache, text)
+    def test_bounded_by_size(self) -> None:
+        cache = TemplateCache(max_octets=400_000)
+        for number in range(4):
+            self.get(cache, str(number) * 40_000)
         assert len(cache) == 4
-        self.get(cache, "e")
+        self.get(cache, "x" * 40_000)
         assert len(cache) == 4
-        self.get(cache, "f" * 101)
+        self.get(cache, "x" * 60_000)
+        assert len(cache) == 4
+        large = self.get(cache, "{$x}" * 130)
+        assert self.get(cache, "{$x}" * 130) is not large
+        small = self.get(cache, "{$x}" * 100)
+        assert self.get(cache, "{$x}" * 100) is small
         assert len(cache) == 4
 
     def test_failures_are_remembered(self) -> None:
