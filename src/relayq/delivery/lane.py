@@ -145,6 +145,7 @@ class Lane:
         self._starting = 0
         self._down_until = 0.0
         self._backoff_until = 0.0
+        self._is_crowded = False
         self._remember_until = 0.0
         self._needs_probe = False
         self._is_closing = False
@@ -326,7 +327,7 @@ class Lane:
             self._down_until = 0.0
             if self._suspicion is not None:
                 self._suspicion = None
-                self.back_off(self._limits.backoff_time)
+                self._open_no_more()
         self._pump()
 
     # --- giving it back -------------------------------------------------------------------------------------------
@@ -356,7 +357,7 @@ class Lane:
         if len(self._problems) == self._problems.maxlen and now - self._problems[0] <= PROBLEM_WINDOW:
             self._problems.clear()
             if self._proven:
-                self.back_off(self._limits.backoff_time)
+                self._open_no_more()
             else:
                 self._mark_down(error)
 
@@ -406,6 +407,11 @@ class Lane:
         self._open -= 1
         self._observer.session_closed(str(self.route), session.messages)
         self._budget.give()
+        if self._is_crowded and not self._sessions:
+            # The pause was for connections besides a working one. Without any, one probe tells more than waiting.
+            self._needs_probe = True
+            self._backoff_until = 0.0
+            self._is_crowded = False
         self._pump()
 
     def close_idle(self) -> bool:
@@ -445,7 +451,7 @@ class Lane:
     def _opening_failed(self, error: DeliveryError) -> None:
         """Mark the pair down, or only stop opening more while another connection of it works (spec delivery.md 8.4)."""
         if self._sessions:
-            self.back_off(self._limits.backoff_time)
+            self._open_no_more()
         elif error.reply is not None and self._starting:
             # Perhaps "too many connections", and one of those under way is let in: they decide, not who was first.
             self._suspicion = error
@@ -465,6 +471,11 @@ class Lane:
                 if not waiter.done():
                     waiter.set_exception(HostDownError(copy_failure(error)))
 
+    def _open_no_more(self) -> None:
+        """Make do with the connections there are for a while (spec delivery.md 8.4)."""
+        self._is_crowded = True
+        self.back_off(self._limits.backoff_time)
+
     def back_off(self, seconds: float) -> None:
         """Open no further connection for a while; those that wait for one go on waiting."""
         self._backoff_until = max(self._backoff_until, self._loop.time() + seconds)
@@ -475,6 +486,7 @@ class Lane:
     def _wake_up(self) -> None:
         self._wakeup = None
         self._backoff_until = 0.0
+        self._is_crowded = False
         self._pump()
 
     def forget_trouble(self) -> None:

@@ -268,6 +268,19 @@ def test_a_failure_beside_a_session_that_works_only_slows_down(yard: Yard) -> No
     assert len(yard.openings) == 2
 
 
+def test_the_pause_ends_with_the_last_connection_it_was_for(yard: Yard) -> None:
+    session = yard.ready()
+    yard.acquire()
+    yard.acquire()
+    yard.fails(refused(BUSY, DeliveryState.INTRO))
+    session.close()
+    for _ in range(3):
+        yard.acquire()
+    assert len(yard.openings) == 1, "one probe, without waiting for the end of the pause"
+    yard.opens()
+    assert len(yard.openings) == 2
+
+
 def test_a_refusal_beside_others_that_are_opening_waits_for_their_verdict(yard: Yard) -> None:
     first, second, waiting = yard.acquire(), yard.acquire(), yard.acquire()
     yard.fails(refused(BUSY, DeliveryState.INTRO))
