@@ -14,6 +14,7 @@ from relayq.compose.errors import (
 from relayq.compose.header_values import encode_field
 from relayq.compose.headers import HeaderEdits, edit_headers, parse_header_edits
 from relayq.compose.long_lines import treat_long_lines
+from relayq.compose.personalise import Unrendered, personalise_mime
 from relayq.compose.signing_keys import PrivateKeys, SigningKey, SigningKeyError, UnusableKeyError, parse_signing_keys
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "SigningKey",
     "SigningKeyError",
     "TransferDecodingError",
+    "Unrendered",
     "UnusableKeyError",
     "analyse",
     "compose_report",
@@ -39,6 +41,7 @@ __all__ = [
     "encode_report",
     "parse_header_edits",
     "parse_signing_keys",
+    "personalise_mime",
     "prepare_signatures",
     "sign_message",
     "to_seven_bit",
