@@ -1,4 +1,4 @@
-"""Everything at once: hosts of every kind of temper, a broker that blocks and breaks; nothing is lost or doubled."""
+"""Everything at once: hosts of every temper, a broker and a store that come and go; nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from relayq.adapters.memory import MemoryStore
 from tests.support.cells import CONTENT, DATA, EHLO, GARBAGE, HELO, MAIL, RCPT
 from tests.support.engine import OUTBOX, Engine, eventually, mail
 from tests.support.scripted_server import (
@@ -58,7 +59,9 @@ def script(rng: random.Random) -> list[Step]:
 async def test_nothing_is_lost_doubled_or_left_over(seed: int) -> None:
     rng = random.Random(seed)
     tweaks = {"limits.host_offline_time": 0.05, "limits.host_backoff_time": 0.05}
-    async with Engine(*OPTIONS, tweaks=tweaks) as engine:
+    store = MemoryStore()
+    store.before = lambda verb, key: asyncio.sleep(rng.random() * 0.02)
+    async with Engine(*OPTIONS, tweaks=tweaks, store=store) as engine:
         servers = [await serve(engine, rng, number) for number in range(1, HOSTS + 1)]
         for domain in range(6):
             numbers = rng.sample(range(1, HOSTS + 1), rng.randrange(1, HOSTS))
@@ -67,10 +70,14 @@ async def test_nothing_is_lost_doubled_or_left_over(seed: int) -> None:
         for number in range(MESSAGES):
             members = {"ips": ["127.0.0.1", "127.0.0.2"]} if rng.random() < 0.3 else {}
             recipient = f"u@d{rng.randrange(6)}.test"
-            mime = f"Subject: x\r\nX-Number: {number}.\r\n\r\nHello.\r\n"
-            await engine.send(mail(f"m{number}", recipient=recipient, mime=mime, **members))
-            if rng.random() < 0.05:
-                await trouble(engine, rng)
+            content: dict[str, str | None] = {"mime": f"Subject: x\r\nX-Number: {number}.\r\n\r\nHello.\r\n"}
+            if rng.random() < 0.3:
+                store.bodies[f"k{number}"] = str(content["mime"]).encode()
+                content = {"mime": None, "key": f"k{number}"}
+            await engine.send(mail(f"m{number}", recipient=recipient, **content, **members))
+            if rng.random() < 0.06:
+                await trouble(engine, store, rng)
+        store.is_down = False
         await eventually(lambda: settled(engine) and not engine.broker.ready(OUTBOX), "all are settled", 60)
         engine.check_lanes()
         await engine.stop()
@@ -82,10 +89,13 @@ async def serve(engine: Engine, rng: random.Random, number: int) -> ScriptedServ
     return await engine.serve(*scripts, address=f"127.0.0.{number}", strict=False)
 
 
-async def trouble(engine: Engine, rng: random.Random) -> None:
-    """The broker does what brokers do."""
-    if rng.random() < 0.5:
+async def trouble(engine: Engine, store: MemoryStore, rng: random.Random) -> None:
+    """The broker and the store do what brokers and stores do."""
+    kind = rng.random()
+    if kind < 0.4:
         engine.broker.lose_items()
+    elif kind < 0.6:
+        store.is_down = not store.is_down
     else:
         engine.broker.set_blocked(blocked=True)
         await asyncio.sleep(rng.random() * 0.05)
