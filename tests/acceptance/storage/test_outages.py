@@ -125,6 +125,29 @@ async def test_a_message_that_waited_for_a_connection_meanwhile_is_not_started_e
 # --- deleting -------------------------------------------------------------------------------------------------------
 
 
+async def test_the_message_is_acknowledged_before_its_body_is_deleted() -> None:
+    """Check 13: whatever ends the process between the two leaves nothing but a body that expires."""
+    store = MemoryStore()
+    store.bodies["k1"] = MIME.encode()
+    is_asked = asyncio.Event()
+
+    async def hang_deleting(verb: str, key: str) -> None:
+        if verb == "delete":
+            is_asked.set()
+            await asyncio.get_running_loop().create_future()
+
+    store.before = hang_deleting
+    async with Engine("shutdown-timeout=0", store=store) as engine:
+        await engine.sink()
+        await engine.send(mail("m1", mime=None, key="k1"))
+        await is_asked.wait()
+        assert not engine.broker.unsettled
+        assert engine.published("m1").queues == {"results": 1, "success": 1}
+        await engine.stop()
+    assert engine.published("m1").queues == {"results": 1, "success": 1}
+    assert store.bodies
+
+
 async def test_a_body_that_cannot_be_deleted_is_left_to_its_expiry() -> None:
     store = MemoryStore()
     store.bodies["k1"] = MIME.encode()

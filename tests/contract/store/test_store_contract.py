@@ -125,6 +125,15 @@ async def test_any_text_is_a_key(bench: Bench, key: str) -> None:
     assert await bench.factory.count() == 0
 
 
+async def test_short_keys_are_not_taken_for_anything_else(bench: Bench) -> None:
+    store = bench.open()
+    for number in range(40):
+        await store.save(f"key-{number}", b"body", in_hours(1))
+    assert [await store.load(key) for key in "0123456789abcdef"] == [None] * 16
+    await store.save("a", b"short", in_hours(1))
+    assert await store.load("a") == b"short"
+
+
 async def test_different_texts_are_different_keys(bench: Bench) -> None:
     store = bench.open()
     for number, key in enumerate(ALIKE):
