@@ -103,3 +103,31 @@ def part_of(mime: bytes, media_type: str) -> str:
 def has_part(mime: bytes, media_type: str) -> bool:
     """There is a part of that type."""
     return any(part.get_content_type() == media_type for part in parsed(mime).walk())
+
+
+def html_of(mime: Mapping[str, Any], **how: Any) -> str:
+    """HTML of a document."""
+    return part_of(compose(mime, **how), "text/html")
+
+
+def text_of(mime: Mapping[str, Any], **how: Any) -> str | None:
+    """Text of a document, ``None`` without one."""
+    message = compose(mime, **how)
+    return part_of(message, "text/plain") if has_part(message, "text/plain") else None
+
+
+def rows_of(*blocks: Mapping[str, Any], **how: Any) -> str:
+    """What blocks become: the rows between the tags of their table, without the last line break."""
+    mime = {"content": {"blocks": list(blocks)}, **how.pop("mime", {})}
+    html = html_of(mime, **how)
+    start = html.index('<td class="re-content"')
+    start = html.index('style="width:100%">\n', start) + len('style="width:100%">\n')
+    return html[start : html.index("</table>\n</td>\n</tr>\n</table>\n</td>\n</tr>\n</table>\n</body>")].removesuffix(
+        "\n"
+    )
+
+
+def inner_of(block: Mapping[str, Any], **how: Any) -> str:
+    """Content of the cell of one block."""
+    row = rows_of(block, **how)
+    return row[row.index(">", row.index("<td ")) + 1 : row.rindex("</td></tr>")]

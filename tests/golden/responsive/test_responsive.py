@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relayq.compose.responsive import DownloadFailure, Resource, ResponsiveOptions
-from tests.support.documents import compose, defects, parsed
+from tests.support.documents import compose, defects, parsed, part_of
 
 CASES = sorted(Path(__file__).parent.glob("*.json"))
 
@@ -30,6 +30,10 @@ def test_messages(case: Path, *, update_golden: bool) -> None:
         expected.write_bytes(message.replace(b"\r\n", b"\n"))
     assert message == expected.read_bytes().replace(b"\n", b"\r\n")
     assert not defects(parsed(message))
+    for media_type, suffix in (("text/plain", ".txt"), ("text/html", ".html")):
+        decoded = case.with_suffix(suffix)
+        if decoded.exists():
+            assert part_of(message, media_type) == decoded.read_text("utf-8").removesuffix("\n")
 
 
 def _answer(given: dict[str, str]) -> Resource | DownloadFailure:

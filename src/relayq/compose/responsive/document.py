@@ -19,7 +19,7 @@ import msgspec
 
 from relayq.compose.responsive.assemble import MakeBoundary, Parts, assemble, text_leaf
 from relayq.compose.responsive.attachments import File, read_attachments
-from relayq.compose.responsive.content import Content, build_content
+from relayq.compose.responsive.content import Content, Ingredients, build_content
 from relayq.compose.responsive.downloads import Answers, Download, DownloadFailure, Resource, Resources
 from relayq.compose.responsive.errors import DocumentError, Faults
 from relayq.compose.responsive.header_fields import HeaderFields, Identity, build_header
@@ -73,7 +73,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         values: Top-level properties by their usual names, null ones left out.
         header: Header fields.
         subject: Rendered subject, one line.
-        template_context: For what is imported later; ``None`` without data.
+        template_context: For what is imported later, and for the limits of regular expressions.
+        is_personalised: There is data, so strings are templates.
         force: Leave out what is wrong.
         options: Settings.
         notes: What the log should tell.
@@ -83,11 +84,20 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     values: Mapping[str, object]
     header: HeaderFields
     subject: str
-    template_context: TemplateContext | None
+    template_context: TemplateContext
+    is_personalised: bool
     force: bool
     options: ResponsiveOptions
     notes: tuple[str, ...]
     signing_keys: tuple[SigningKey, ...]
+
+    def __repr__(self) -> str:
+        """Without content and keys: this lands in logs."""
+        return f"Document({', '.join(self.values)})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """The same for consoles, which would ask for every field."""
+        return [("properties", list(self.values))]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +116,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     downloads: tuple[Download, ...]
     parts: Parts
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Without content: this lands in logs."""
+        return f"Plan({self.document!r}, downloads={len(self.downloads)})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """The same for consoles."""
+        return [("document", self.document), ("downloads", len(self.downloads))]
 
     @property
     def signing_keys(self) -> tuple[SigningKey, ...]:
@@ -153,16 +171,15 @@ def parse_document(
     faults = Faults(force=force)
     values = _read_object(mime)
     variables = _variables(values, data)
-    context = None
-    if variables is not None:
-        context = template_context(
-            variables,
-            envelope=envelope.text if envelope is not None else "",
-            recipient=recipient,
-            now=now or seen_at,
-            time_left=time_left,
-        )
-    templates = Templates(context, faults, escape_html=options.escape_html)
+    context = template_context(
+        variables or {},
+        envelope=envelope.text if envelope is not None else "",
+        recipient=recipient,
+        now=now or seen_at,
+        time_left=time_left,
+    )
+    is_personalised = variables is not None
+    templates = Templates(context if is_personalised else None, faults, escape_html=options.escape_html)
     rendered = _render(values, templates)
     node = Node(rendered, _ROOT, faults)
     subject = clean_line(node.text("subject") or "")
@@ -179,6 +196,7 @@ def parse_document(
         header=build_header(node, subject, identity, templates),
         subject=subject,
         template_context=context,
+        is_personalised=is_personalised,
         force=force,
         options=options,
         signing_keys=_signing_keys(node, options),
@@ -292,7 +310,20 @@ def _compose(document: Document, answers: Answers) -> Plan:
     faults = Faults(force=document.force)
     resources = Resources(answers, faults)
     node = Node(document.values, _ROOT, faults)
-    content = build_content(node)
+    context = document.template_context
+    templates = Templates(
+        context if document.is_personalised else None, faults, escape_html=document.options.escape_html
+    )
+    ingredients = Ingredients(
+        subject=document.subject,
+        domain=document.header.domain,
+        resources=resources,
+        templates=templates,
+        limits=context,
+        icons=document.options.icons,
+        autotext=document.options.autotext,
+    )
+    content = build_content(node, ingredients)
     files = read_attachments(node, resources)
     faults.finish()
     missing = tuple(resources.missing)
@@ -307,12 +338,14 @@ def _compose(document: Document, answers: Answers) -> Plan:
 
 def _to_parts(content: Content, files: list[File]) -> Parts:
     """Content as parts; files can only be embedded where there is HTML to refer to them."""
-    is_embedded = [content.html is not None and file.content_id is not None for file in files]
+    embedded = [*content.images, *(file for file in files if file.content_id is not None)]
+    if content.html is None:
+        embedded = []
     return Parts(
         text=text_leaf("plain", content.text) if content.text else None,
         html=text_leaf("html", content.html) if content.html is not None else None,
-        embedded=[file.to_leaf(is_embedded=True) for file, inside in zip(files, is_embedded, strict=True) if inside],
+        embedded=[file.to_leaf(is_embedded=True) for file in embedded],
         attachments=[
-            file.to_leaf(is_embedded=False) for file, inside in zip(files, is_embedded, strict=True) if not inside
+            file.to_leaf(is_embedded=False) for file in files if content.html is None or file.content_id is None
         ],
     )

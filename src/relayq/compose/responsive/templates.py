@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-from relayq.compose.responsive.errors import Faults
+from relayq.compose.responsive.errors import DocumentError, Faults
 from relayq.compose.template import TemplateContext, TemplateError, compile_template
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _BLANKS = re.compile(r" {2,}")
 _HTML_BLOCK = "html"
 _NO_ESCAPE = "null"
+_MAX_RENDERED_CHARACTERS = 50 * 1024 * 1024
 
 
 def clean_line(text: str) -> str:
@@ -24,6 +25,7 @@ class Templates:
     def __init__(self, context: TemplateContext | None, faults: Faults, *, escape_html: bool) -> None:
         self._context = context
         self._faults = faults
+        self._rendered_characters = 0
         self._html_escape = "html" if escape_html else _NO_ESCAPE
 
     @property
@@ -35,7 +37,7 @@ class Templates:
         """A rendered string; under ``force`` one with an error in it stays as it is.
 
         Raises:
-            DocumentError: A template error.
+            DocumentError: A template error, or more output than fits into a message.
         """
         if self._context is None or "{" not in text:
             return text
@@ -43,10 +45,14 @@ class Templates:
         try:
             escape = self._html_escape if is_html else _NO_ESCAPE
             template = compile_template(source, is_html=is_html, escape=escape, time_left=self._context.time_left)
-            return template.render(self._context)
+            rendered = template.render(self._context)
         except TemplateError as error:
             self._faults.fail(path, str(error))
             return text
+        self._rendered_characters += len(rendered)
+        if self._rendered_characters > _MAX_RENDERED_CHARACTERS:
+            raise DocumentError("mime", f"templates give more than {_MAX_RENDERED_CHARACTERS} characters")
+        return rendered
 
     def render_tree(self, value: object, path: str, *, is_block: bool = False) -> object:
         """Decoded JSON with every string rendered, but for the ``type`` of blocks.

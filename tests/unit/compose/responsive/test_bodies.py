@@ -174,3 +174,12 @@ def test_unusable_data() -> None:
     for data in (b"[1]", b"{", b"5"):
         with pytest.raises(DocumentError, match=r"^data: "):
             parse_document(b"{}", envelope=None, recipient="a@x.test", seen_at=SEEN_AT, data=data)
+
+
+def test_nothing_of_the_content_in_logs() -> None:
+    entry = {"domain": "shop.example", "selector": "s1", "key": "secret"}
+    plan = plan_of(
+        {"text": "secret", "dkim": entry, "data": {"a": "secret"}, "attachments": {"url": "https://x.test/a"}}
+    )
+    assert repr(plan) == "Plan(Document(text, dkim, data, attachments), downloads=1)"
+    assert "secret" not in repr((plan.__rich_repr__(), plan.document.__rich_repr__()))
