@@ -1,56 +1,26 @@
-"""Template text to tree: blocks by a stack, expressions by precedence climbing (spec templates.md 2.3 and 4).
-
-Blocks never nest calls here, and an expression nests a handful per parenthesis, whose number is limited. One that mixes
-all operators at every level could still come to the recursion limit of the interpreter: then it nests too deeply, too.
-"""
+"""Template text to tree: tags and blocks by a stack, so that nesting them nests no calls (spec templates.md 2.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from relayq.compose.template.errors import LimitFault, SyntaxFault, TemplateError
-from relayq.compose.template.limits import MAX_MODIFIERS, MAX_NESTING, NESTING_CAUSE, TimeLeft
-from relayq.compose.template.scanner import Scanner, TagKind, TagStart, TokenKind
+from relayq.compose.template.limits import MAX_NESTING, NESTING_CAUSE, TimeLeft
+from relayq.compose.template.scanner import Scanner, TagKind, TagStart
+from relayq.compose.template.tag_parser import TagParser
 from relayq.compose.template.tree import (
     Assign,
     Branch,
-    Chain,
-    Constant,
     Expression,
     Foreach,
     If,
-    Index,
     Item,
-    Level,
-    Member,
-    Minus,
-    Modifier,
-    Not,
     Output,
-    Postfix,
     Text,
     Tree,
     Variable,
 )
 
-# Spelling in the template → level and the one name the compiler knows.
-_BINARY: dict[str, tuple[Level, str]] = {
-    **dict.fromkeys(("or", "||"), (Level.OR, "or")),
-    **dict.fromkeys(("and", "&&"), (Level.AND, "and")),
-    **dict.fromkeys(("==", "eq"), (Level.EQUALITY, "==")),
-    **dict.fromkeys(("!=", "<>", "ne"), (Level.EQUALITY, "!=")),
-    "=~": (Level.EQUALITY, "=~"),
-    **dict.fromkeys(("<", "lt"), (Level.RELATION, "<")),
-    **dict.fromkeys(("<=", "le", "lte"), (Level.RELATION, "<=")),
-    **dict.fromkeys((">", "gt"), (Level.RELATION, ">")),
-    **dict.fromkeys((">=", "ge", "gte"), (Level.RELATION, ">=")),
-    "+": (Level.SUM, "+"),
-    "-": (Level.SUM, "-"),
-    "*": (Level.PRODUCT, "*"),
-    "/": (Level.PRODUCT, "/"),
-    "%": (Level.PRODUCT, "%"),
-}
-_BOOLEANS = {"true": True, "false": False}
 _BRACES = {"ldelim": "{", "rdelim": "}"}
 
 
@@ -128,7 +98,7 @@ class _Parser:
         self._items: list[Item] = []
         self._bottom = self._items
         self._open: list[_Block] = []
-        self._nesting = 0
+        self._inside = TagParser(scanner)
         self._tags: dict[TagKind, Callable[[TagStart], int]] = {
             TagKind.VARIABLE: self._output_or_assignment,
             TagKind.BLOCK: self._block_tag,
@@ -181,7 +151,7 @@ class _Parser:
         scanner = self._scanner
         scanner.at = tag.end
         name = scanner.advance_to_name()
-        self._expect_end()
+        self._inside.expect_end()
         return name, scanner.at
 
     def _misplaced_mode(self, tag: TagStart) -> int:
@@ -198,12 +168,10 @@ class _Parser:
 
     def _maybe_output(self, tag: TagStart) -> Output | None:
         """Output, unless what follows is no complete expression."""
-        self._scanner.at = tag.end
-        self._nesting = 0
         try:
-            self._scanner.advance()
-            value = self._expression(Level.OR)
-            self._require_end()
+            self._inside.begin(tag.end)
+            value = self._inside.expression()
+            self._inside.require_end()
         except LimitFault:
             raise
         except SyntaxFault:
@@ -213,28 +181,28 @@ class _Parser:
     def _output_or_assignment(self, tag: TagStart) -> int:
         scanner = self._scanner
         line = scanner.line_at(tag.start)
-        self._begin(tag.start + 1)
-        value = self._expression(Level.OR)
-        if isinstance(value, Variable) and self._is_operator("="):
+        self._inside.begin(tag.start + 1)
+        value = self._inside.expression()
+        if isinstance(value, Variable) and self._inside.is_operator("="):
             scanner.advance()
-            assigned = self._expression(Level.OR)
+            assigned = self._inside.expression()
             self._items.append(Assign(line, value.name, assigned))
         else:
             self._items.append(Output(line, value))
-        return self._expect_end()
+        return self._inside.expect_end()
 
     def _block_tag(self, tag: TagStart) -> int:
         line = self._scanner.line_at(tag.start)
-        self._begin(tag.end)
+        self._inside.begin(tag.end)
         if tag.word == "assign":
             return self._assign(line)
         if tag.word == "foreach":
             header = self._foreach_header()
-            end = self._expect_end()
+            end = self._inside.expect_end()
             self._push(_Block(line, None, header))
             return end
-        condition = self._expression(Level.OR)
-        end = self._expect_end()
+        condition = self._inside.expression()
+        end = self._inside.expect_end()
         if tag.word == "if":
             self._push(_Block(line, condition, None))
         else:
@@ -247,24 +215,24 @@ class _Parser:
         return end
 
     def _assign(self, line: int) -> int:
-        value = self._expression(Level.OR)
-        self._expect_word("to")
-        name = self._expect_variable()
+        value = self._inside.expression()
+        self._inside.expect_word("to")
+        name = self._inside.expect_variable()
         self._items.append(Assign(line, name, value))
-        return self._expect_end()
+        return self._inside.expect_end()
 
     def _foreach_header(self) -> tuple[Expression, str | None, str]:
         """Source, name of the key and name of the value."""
-        source = self._postfix()
-        if isinstance(source, Variable) and self._is_word("in"):
+        source = self._inside.postfix()
+        if isinstance(source, Variable) and self._inside.is_word("in"):
             self._scanner.advance()
-            return self._postfix(), None, source.name
-        self._expect_word("as")
-        name = self._expect_variable()
-        if not self._is_operator("=>"):
+            return self._inside.postfix(), None, source.name
+        self._inside.expect_word("as")
+        name = self._inside.expect_variable()
+        if not self._inside.is_operator("=>"):
             return source, None, name
         self._scanner.advance()
-        return source, name, self._expect_variable()
+        return source, name, self._inside.expect_variable()
 
     def _word_tag(self, tag: TagStart) -> int:
         word = tag.word
@@ -306,161 +274,3 @@ class _Parser:
         if not self._open or self._open[-1].name != name:
             raise SyntaxFault(f"{tag.word} without {name}", tag.start)
         return self._open[-1]
-
-    # Inside a tag: the scanner stands on the token to be looked at.
-
-    def _begin(self, at: int) -> None:
-        self._scanner.at = at
-        self._nesting = 0
-        self._scanner.advance()
-
-    def _expect_end(self) -> int:
-        self._require_end()
-        return self._scanner.at
-
-    def _require_end(self) -> None:
-        if self._scanner.kind is not TokenKind.END:
-            raise self._scanner.unexpected()
-
-    def _is_operator(self, operator: str) -> bool:
-        return self._scanner.kind is TokenKind.OPERATOR and self._scanner.value == operator
-
-    def _is_word(self, word: str) -> bool:
-        scanner = self._scanner
-        return scanner.kind is TokenKind.WORD and isinstance(scanner.value, str) and scanner.value.lower() == word
-
-    def _expect_operator(self, operator: str) -> None:
-        if not self._is_operator(operator):
-            raise self._scanner.unexpected()
-        self._scanner.advance()
-
-    def _expect_word(self, word: str) -> None:
-        if not self._is_word(word):
-            raise self._scanner.unexpected()
-        self._scanner.advance()
-
-    def _expect_variable(self) -> str:
-        scanner = self._scanner
-        if scanner.kind is not TokenKind.VARIABLE:
-            raise scanner.unexpected()
-        name = str(scanner.value)
-        scanner.advance()
-        return name
-
-    def _deeper(self) -> None:
-        self._nesting += 1
-        if self._nesting > MAX_NESTING:
-            raise LimitFault(NESTING_CAUSE, self._scanner.start)
-
-    def _binary(self) -> tuple[Level, str] | None:
-        scanner = self._scanner
-        if scanner.kind is TokenKind.OPERATOR or scanner.kind is TokenKind.WORD:
-            return _BINARY.get(str(scanner.value).lower())
-        return None
-
-    def _expression(self, level: Level) -> Expression:
-        """Operands joined by operators that bind at least as strongly as ``level``."""
-        scanner = self._scanner
-        left: Expression
-        if self._is_operator("!") or self._is_word("not"):
-            if level > Level.NOT:
-                raise scanner.unexpected()
-            self._deeper()
-            scanner.advance()
-            left = Not(self._expression(Level.NOT))
-            self._nesting -= 1
-        else:
-            left = self._unary()
-        while (operator := self._binary()) is not None and operator[0] >= level:
-            current = operator[0]
-            above = Level(min(current + 1, Level.PRODUCT))
-            rest: list[tuple[str, Expression]] = []
-            while operator is not None and operator[0] is current:
-                scanner.advance()
-                right = self._unary() if current is Level.PRODUCT else self._expression(above)
-                rest.append((operator[1], right))
-                operator = self._binary()
-            left = Chain(current, left, tuple(rest))
-        return left
-
-    def _unary(self) -> Expression:
-        if not self._is_operator("-"):
-            return self._postfix()
-        self._deeper()
-        self._scanner.advance()
-        operand = Minus(self._unary())
-        self._nesting -= 1
-        return operand
-
-    def _postfix(self) -> Expression:
-        operand = self._primary()
-        steps: list[Member | Index | Modifier] = []
-        modifiers = 0
-        while True:
-            if self._is_operator("."):
-                steps.append(Member(self._scanner.advance_to_name()))
-            elif self._is_operator("["):
-                self._deeper()
-                self._scanner.advance()
-                steps.append(Index(self._expression(Level.OR)))
-                self._expect_operator("]")
-                self._nesting -= 1
-            elif self._is_operator("|"):
-                modifiers += 1
-                if modifiers > MAX_MODIFIERS:
-                    cause = f"more than {MAX_MODIFIERS} modifiers"
-                    raise LimitFault(cause, self._scanner.start)
-                steps.append(self._modifier())
-            else:
-                return Postfix(operand, tuple(steps)) if steps else operand
-
-    def _primary(self) -> Expression:
-        scanner = self._scanner
-        kind, value = scanner.kind, scanner.value
-        if kind is TokenKind.VARIABLE:
-            scanner.advance()
-            return Variable(str(value))
-        if kind is TokenKind.OPERATOR and value == "(":
-            self._deeper()
-            scanner.advance()
-            inner = self._expression(Level.OR)
-            self._expect_operator(")")
-            self._nesting -= 1
-            return inner
-        return self._constant()
-
-    def _constant(self) -> Constant:
-        scanner = self._scanner
-        kind, value = scanner.kind, scanner.value
-        if kind is TokenKind.WORD and str(value).lower() in _BOOLEANS:
-            value = _BOOLEANS[str(value).lower()]
-        elif kind is not TokenKind.NUMBER and kind is not TokenKind.STRING:
-            raise scanner.unexpected()
-        scanner.advance()
-        return Constant(value)
-
-    def _modifier(self) -> Modifier:
-        scanner = self._scanner
-        scanner.advance()
-        if scanner.kind is not TokenKind.WORD:
-            raise scanner.unexpected()
-        name = str(scanner.value)
-        scanner.advance()
-        arguments: list[Constant | Variable] = []
-        while self._is_operator(":"):
-            scanner.advance()
-            arguments.append(self._argument())
-        return Modifier(name, tuple(arguments))
-
-    def _argument(self) -> Constant | Variable:
-        scanner = self._scanner
-        if scanner.kind is TokenKind.VARIABLE:
-            return Variable(self._expect_variable())
-        if not self._is_operator("-"):
-            return self._constant()
-        scanner.advance()
-        if scanner.kind is not TokenKind.NUMBER or isinstance(scanner.value, str):
-            raise scanner.unexpected()
-        value = -scanner.value
-        scanner.advance()
-        return Constant(value)

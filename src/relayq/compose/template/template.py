@@ -97,7 +97,7 @@ def _compile(text: str, *, is_html: bool, escape: str, time_left: TimeLeft) -> T
         error.line = error.line or 1
         if time_left() <= 0:
             raise
-        return error
+        return TemplateError(error.cause, error.line)  # without the frames the other one was raised in
     except RecursionError:
         return TemplateError(NESTING_CAUSE, 1)
     return Template(body, sets_variables=sets_variables, tokens=tree.tokens)

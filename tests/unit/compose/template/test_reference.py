@@ -7,8 +7,8 @@ from pathlib import Path
 from relayq.compose.template.dates import MAX_CHARACTERS
 from relayq.compose.template.limits import MAX_KEPT, MAX_MODIFIERS, MAX_NESTING, MAX_OCTETS, MAX_TURNS
 from relayq.compose.template.modifiers import MODIFIERS
-from relayq.compose.template.parser import _BINARY
 from relayq.compose.template.regexes import MAX_SUBJECT_CHARACTERS
+from relayq.compose.template.tag_parser import BINARY_OPERATORS
 
 PAGE = (Path(__file__).parents[4] / "docs/reference/templates.md").read_text("utf-8")
 
@@ -18,7 +18,7 @@ def test_every_modifier() -> None:
 
 
 def test_every_operator() -> None:
-    assert [name for name in _BINARY if f"`{name}`".replace("|", r"\|") not in PAGE] == []
+    assert [name for name in BINARY_OPERATORS if f"`{name}`".replace("|", r"\|") not in PAGE] == []
 
 
 def test_limits() -> None:

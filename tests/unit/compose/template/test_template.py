@@ -250,6 +250,7 @@ class TestCache:
             errors.append(raised.value)
         assert len(cache) == 1
         assert errors[0] is not errors[1]
+        assert [found.__traceback__ for found, _ in cache._by_source.values() if isinstance(found, Exception)] == [None]
 
     def test_want_of_time_is_not_remembered(self) -> None:
         cache = TemplateCache()
