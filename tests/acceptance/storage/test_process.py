@@ -38,6 +38,7 @@ async def take(broker: EmbeddedBroker, queue: str) -> dict[str, Any]:
     return body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["dir", "sqlite"])
 async def test_a_killed_process_leaves_content_where_the_next_one_finds_it(engine: str, tmp_path: Path) -> None:
     file, address = tmp_path / "relayq.db", f"{engine}://{tmp_path}/store/bodies"
