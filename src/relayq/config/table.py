@@ -435,7 +435,7 @@ _STORE = (
         "",
         _A,
         _FIXED,
-        "Store of message bodies; empty = none.",
+        "Store of message bodies; empty = none. Only `dir:` and `sqlite:` work so far.",
         YES,
         secret=True,
     ),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Callable
 
 from relayq.ports import MessageStore, StoreAddress
 
 # Engine → module of this package, its class (made from the address and the number of threads), extra of the package.
-_ENGINES: Mapping[str, tuple[str, str, str | None]] = {
+_ENGINES: dict[str, tuple[str, str, str | None]] = {
     "directory": ("directory", "DirectoryStore", None),
     "sqlite": ("sqlite", "SqliteStore", None),
     "mongodb": ("mongodb", "MongoDbStore", "mongodb"),
@@ -21,7 +22,7 @@ _ENGINES: Mapping[str, tuple[str, str, str | None]] = {
 
 
 class MissingLibraryError(Exception):
-    """The client library of an engine is not installed; the text says which extra of the package has it."""
+    """An engine cannot be used here; the text says whether an extra of the package would help."""
 
 
 def open_store(address: StoreAddress, threads: int = 1) -> MessageStore:
@@ -32,11 +33,14 @@ def open_store(address: StoreAddress, threads: int = 1) -> MessageStore:
         threads: Operations that run at the same time.
 
     Raises:
-        MissingLibraryError: The engine's client library is not installed.
+        MissingLibraryError: The engine's client library is not installed, or this version does not have the engine.
     """
     module_name, class_name, extra = _ENGINES[address.engine]
+    path = f"{__package__}.{module_name}"
+    if importlib.util.find_spec(path) is None:
+        raise MissingLibraryError(f"stores at {address.scheme}:// are not supported yet; use dir:// or sqlite://")
     try:
-        module = importlib.import_module(f"relayq.adapters.store.{module_name}")
+        module = importlib.import_module(path)
     except ImportError as error:
         raise MissingLibraryError(
             f"a store at {address.scheme}:// needs a library that is not installed ({error.name}): "
