@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from relayq.compose.errors import HeaderError
-from relayq.compose.header_values import decode_octets, encode_field, header_value_text, is_field_name
+from relayq.compose.header_values import encode_field, header_value_text, is_field_name
 
 # Possessive: a hostile line without a colon must not be looked at twice. Two hyphens in front make a delimiter line,
 # even where a boundary with a colon makes it look like a field; no field is named so.
@@ -132,22 +132,6 @@ def _matches(block: bytes, prefix: bytes) -> Iterator[re.Match[bytes]]:
         assert match is not None, "a name stands there"
         yield match
         at = lower.find(needle, at + 1)
-
-
-def replace_first_field(mime: bytes, name: bytes, field: bytes) -> bytes:
-    """Message with the first top-level field of that lower-case name replaced; unchanged where there is none."""
-    header = find_header(mime)
-    for match in _matches(mime[header.start : header.end], name):
-        if field_name(match[0]) == name:
-            return mime[: header.start + match.start()] + field + mime[header.start + match.end() :]
-    return mime
-
-
-def header_text(mime: bytes, name: bytes) -> str | None:
-    """First top-level field of that lower-case name as text: unfolded, encoded words decoded; ``None`` without one."""
-    span = find_header(mime)
-    fields = find_fields(mime[span.start : span.end], name)
-    return decode_octets(field_value(fields[0])) if fields else None
 
 
 def replace_fields(block: bytes, changes: Mapping[bytes, bytes | None]) -> bytes:

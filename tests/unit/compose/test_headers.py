@@ -13,9 +13,7 @@ from relayq.compose.headers import (
     field_value,
     find_fields,
     find_header,
-    header_text,
     replace_fields,
-    replace_first_field,
     split_fields,
 )
 
@@ -74,19 +72,6 @@ def test_fields() -> None:
     assert find_fields(block, b"c") == []
     assert find_fields(block, b"b") == [fields[1]]
     assert split_fields(b"") == []
-
-
-def test_header_text() -> None:
-    mime = b"X: 1\r\nSubject: =?utf-8?q?Gr=C3=BC?=\r\n =?utf-8?b?w58=?=\r\nsubject: 2\r\n\r\nSubject: 3\r\n"
-    assert header_text(mime, b"subject") == "Grüß"
-    assert header_text(mime, b"to") is None
-    assert header_text(b"Subject: K\xf6ln\r\n\r\n", b"subject") == "Köln"
-
-
-def test_replace_first_field() -> None:
-    mime = b"From x@y\r\nBb: 1\r\nB: 2\r\n 3\r\nb: 4\r\n\r\nB: 5\r\n"
-    assert replace_first_field(mime, b"b", b"B: new\r\n") == mime.replace(b"B: 2\r\n 3", b"B: new", 1)
-    assert replace_first_field(mime, b"c", b"C: new\r\n") is mime
 
 
 def test_replace_fields() -> None:
