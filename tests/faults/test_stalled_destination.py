@@ -6,6 +6,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -15,17 +16,25 @@ from tests.support.scripted_server import Stall
 STALLED = 1000
 MESSAGES = 3000
 SHARE = 0.9
+WALL_SHARE = 0.5
 ROUNDS = 3
 
 
-async def seconds_for_the_others(engine: Engine, label: str) -> float:
-    """How long a healthy destination takes for its messages."""
+class Effort(NamedTuple):
+    """Seconds on the wall and of CPU."""
+
+    wall: float
+    cpu: float
+
+
+async def time_for_the_others(engine: Engine, label: str) -> Effort:
+    """What a healthy destination takes for its messages."""
     before = len(engine.broker.bodies("success"))
     messages = [mail(f"{label} {number}", recipient="anna@healthy.test") for number in range(MESSAGES)]
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     await engine.send(*messages)
     await eventually(_grew(engine, before + MESSAGES), "the healthy destination gets its mail", 60)
-    return time.perf_counter() - started
+    return Effort(time.perf_counter() - started, time.process_time() - used)
 
 
 def _grew(engine: Engine, count: int) -> Callable[[], bool]:
@@ -47,16 +56,21 @@ async def test_a_destination_that_never_answers_is_not_felt_by_another() -> None
         engine.route("healthy.test", (10, "mx.healthy.test", "127.0.0.2"))
         await engine.serve([Stall()])
         await engine.sink("127.0.0.2")
-        await seconds_for_the_others(engine, "warm-up")
+        await time_for_the_others(engine, "warm-up")
         with collector_at_rest():
-            alone = [await seconds_for_the_others(engine, f"alone{number}") for number in range(ROUNDS)]
+            alone = [await time_for_the_others(engine, f"alone{number}") for number in range(ROUNDS)]
         await engine.send(*(mail(f"s{number}", recipient="anna@stalled.test") for number in range(STALLED)))
         await eventually(lambda: engine.worker.scheduler.held >= STALLED, "they fill the whole window")
         await eventually(lambda: engine.worker.scheduler.held <= STALLED * 0.6, "half of it is free again", 5)
         with collector_at_rest():
-            beside = [await seconds_for_the_others(engine, f"beside{number}") for number in range(ROUNDS)]
-        # The best of several: a shared machine is slow at times, and only ever slower.
-        assert min(alone) / min(beside) >= SHARE, (alone, beside)
+            beside = [await time_for_the_others(engine, f"beside{number}") for number in range(ROUNDS)]
+        # Everything runs in this process, so the CPU it needs is its throughput; the time on the wall, which a shared
+        # machine stretches at will, only has to show that nobody waits. The best of several rounds counts.
+        assert min(effort.cpu for effort in alone) / min(effort.cpu for effort in beside) >= SHARE, (alone, beside)
+        assert min(effort.wall for effort in alone) / min(effort.wall for effort in beside) >= WALL_SHARE, (
+            alone,
+            beside,
+        )
 
 
 @contextlib.contextmanager
