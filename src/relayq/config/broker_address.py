@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 from relayq.config.hosts import DIGITS, parse_host, parse_port, split_port
+from relayq.config.percent import decode_part
 from relayq.config.problems import MASK, BadValueError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ DEFAULT_ADDRESS = "amqp://guest:guest@localhost/"
 _DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 _OPTIONS = ("heartbeat", "connection_timeout", "cacertfile", "certfile", "keyfile", "server_name_indication")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # AMQP 0-9-1: a virtual host is a short string, the heartbeat a 16 bit field of connection.tune.
 _MAX_VHOST_OCTETS = 255
 _MAX_HEARTBEAT = 65535
@@ -145,7 +145,7 @@ def _parse_credentials(text: str) -> tuple[str, str]:
     user, _, password = text.partition(":")
     if not user and not password:
         return "guest", "guest"
-    return _decode(user, "user name"), _decode(password, "password")
+    return decode_part(user, "user name"), decode_part(password, "password")
 
 
 def _parse_host(text: str, default_port: int) -> tuple[str, int]:
@@ -163,7 +163,7 @@ def _parse_vhost(path: str) -> str:
     if "/" in path:
         raise BadValueError("has more than one path segment: write a / inside the virtual host as %2F")
     # The AMQP URI rules make a trailing slash the empty virtual host; here it means "/" (spec amqp.md 1).
-    vhost = _decode(path, "virtual host") or "/"
+    vhost = decode_part(path, "virtual host") or "/"
     if len(vhost.encode("utf-8")) > _MAX_VHOST_OCTETS:
         raise BadValueError(f"has a virtual host of more than {_MAX_VHOST_OCTETS} bytes")
     return vhost
@@ -175,7 +175,7 @@ def _parse_options(query: str) -> BrokerOptions:
         name, _, text = pair.partition("=")
         if name not in _OPTIONS:
             raise BadValueError(f"has an unknown option behind the ?, allowed are {', '.join(_OPTIONS)}")
-        texts[name] = _decode(text, f"option {name}")
+        texts[name] = decode_part(text, f"option {name}")
     timeout_ms = _number_option(texts, "connection_timeout", 1, _MAX_CONNECTION_TIMEOUT_MS)
     options = BrokerOptions(
         heartbeat=_number_option(texts, "heartbeat", 0, _MAX_HEARTBEAT),
@@ -212,15 +212,3 @@ def _host_option(texts: Mapping[str, str], name: str) -> str | None:
         return None if text is None else parse_host(text)
     except BadValueError as error:
         raise BadValueError(f"has an option {name} that {error}") from None
-
-
-def _decode(text: str, part: str) -> str:
-    if _BROKEN_ESCAPE.search(text):
-        raise BadValueError(f"has a % without two hexadecimal digits in the {part}: write it as %25")
-    try:
-        decoded = unquote_to_bytes(text).decode("utf-8")
-    except UnicodeError:
-        raise BadValueError(f"has a {part} that is not UTF-8") from None
-    if _CONTROL.search(decoded):
-        raise BadValueError(f"has a control character in the {part}")
-    return decoded

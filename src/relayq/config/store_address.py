@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 from relayq.config.hosts import DIGITS, parse_host, parse_port, split_port
+from relayq.config.percent import decode_part
 from relayq.config.problems import BadValueError
 from relayq.ports import StoreAddress
 
@@ -26,9 +26,7 @@ STORE_FORMS = (
     "redis://user:pw@host/0 or rediss://…"
 )
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BLANK_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
-_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SCHEME = re.compile(r"([a-z][a-z0-9+]*)://", re.IGNORECASE)
 _DEEPEST = 8
 _MOST_ATTEMPTS = 100
@@ -130,7 +128,7 @@ def _parse_scheme(address: str) -> tuple[str, _Form]:
 
 
 def _parse_path(location: str) -> str:
-    path = _decode(location, "path")
+    path = decode_part(location, "path")
     if not path.startswith("/"):
         raise BadValueError("has no absolute path: three slashes follow the colon")
     return path
@@ -138,7 +136,7 @@ def _parse_path(location: str) -> str:
 
 def _parse_credentials(text: str) -> tuple[str | None, str | None]:
     username, colon, password = text.partition(":")
-    return _decode(username, "user name") or None, _decode(password, "password") if colon else None
+    return decode_part(username, "user name") or None, decode_part(password, "password") if colon else None
 
 
 def _parse_hosts(authority: str, form: _Form) -> tuple[tuple[str, int | None], ...]:
@@ -167,7 +165,7 @@ def _parse_segments(path: str, form: _Form) -> dict[str, str]:
         segments.pop()
     for names in form.segments:
         if len(names) == len(segments) and all(segments):
-            return {name: _decode(text, name) for name, text in zip(names, segments, strict=True)}
+            return {name: decode_part(text, name) for name, text in zip(names, segments, strict=True)}
     wanted = " or ".join("/".join(("host", *names)) for names in form.segments)
     raise BadValueError(f"does not have the form {wanted.replace('_', ' ')}")
 
@@ -182,9 +180,9 @@ def _with_options(address: StoreAddress, query: str, form: _Form) -> StoreAddres
         name, _, text = pair.partition("=")
         if name.lower() in form.options:
             field, read = _OPTIONS[name.lower()]
-            changes[field] = read(_decode(text, f"option {name}"), name)
+            changes[field] = read(decode_part(text, f"option {name}"), name)
         elif form.parameters is None or name in form.parameters:
-            parameters.append((_decode(name, "option"), _decode(text, "option")))
+            parameters.append((decode_part(name, "option"), decode_part(text, "option")))
         else:
             allowed = (*form.options, *form.parameters)
             raise BadValueError(f"has an unknown option behind the ?, allowed are {', '.join(allowed)}")
@@ -249,15 +247,3 @@ def _complete(address: StoreAddress) -> StoreAddress:
     if address.engine == "s3" and (address.username is None) != (not address.password):
         raise BadValueError("has only one of access key and secret key")
     return address
-
-
-def _decode(text: str, part: str) -> str:
-    if _BROKEN_ESCAPE.search(text):
-        raise BadValueError(f"has a % without two hexadecimal digits in the {part}: write it as %25")
-    try:
-        decoded = unquote_to_bytes(text).decode("utf-8")
-    except UnicodeError:
-        raise BadValueError(f"has a {part} that is not UTF-8") from None
-    if _CONTROL.search(decoded):
-        raise BadValueError(f"has a control character in the {part}")
-    return decoded
