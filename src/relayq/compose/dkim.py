@@ -20,7 +20,7 @@ from datetime import datetime
 
 from relayq.compose.canonical import body_hash, relaxed_field, simple_field
 from relayq.compose.errors import ComposeError
-from relayq.compose.headers import field_name, field_value, find_fields, find_header, split_fields
+from relayq.compose.headers import field_name, find_header, split_fields
 from relayq.compose.signing_keys import (
     PrivateKey,
     PrivateKeys,
@@ -29,7 +29,6 @@ from relayq.compose.signing_keys import (
     encode_identity,
     select_keys,
 )
-from relayq.model import InvalidAddressError, parse_domain
 
 _ALWAYS_OVERSIGNED = frozenset(b"from reply-to subject to cc".split())
 _OVERSIGNED = _ALWAYS_OVERSIGNED | frozenset(
@@ -55,9 +54,6 @@ _SIGNABLE_NAME = re.compile(rb"[!-9<-~]+")
 _COLUMNS = 76
 _SIGNATURE_COLUMNS = 72
 _NOTED_OCTETS = 60
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_OUTSIDE_MARK = re.compile(rb'["(]')
-_COMMENT_MARK = re.compile(rb"\\.|[()]", re.DOTALL)
 
 
 class NoAuthorError(ComposeError):
@@ -295,45 +291,3 @@ def header_digest(header: MessageHeader, names: Iterable[bytes], form: str, own_
     """SHA-256 over the signed fields and the signature field itself, which has an empty ``b=`` and no CRLF."""
     own = relaxed_field(own_name, field)[:-2] if form == "relaxed" else field
     return hashlib.sha256(header.canonical(names, form) + own).digest()
-
-
-def author_domain(message: bytes) -> str | None:
-    """Domain of the first mailbox of the first ``From``, lower-case A-labels; ``None`` if there is none."""
-    span = find_header(message)
-    fields = find_fields(message[span.start : span.end], b"from")
-    if not fields:
-        return None
-    mailboxes = _without_comments(field_value(fields[0])).split(b",")
-    first = next((mailbox for mailbox in mailboxes if b"@" in mailbox), b"")
-    # A group is a name and a colon in front of its mailboxes.
-    address = first.rpartition(b"<")[2].partition(b">")[0].rpartition(b":")[2].partition(b";")[0]
-    try:
-        return parse_domain(address.rpartition(b"@")[2].strip(b" \t").decode("utf-8"))
-    except (InvalidAddressError, UnicodeDecodeError):
-        return None
-
-
-def _without_comments(value: bytes) -> bytes:
-    """An address list without its comments, which may be nested, and with a letter for every quoted string."""
-    kept: list[bytes] = []
-    at = 0
-    while (mark := _OUTSIDE_MARK.search(value, at)) is not None:
-        kept.append(value[at : mark.start()])
-        if mark[0] == b"(":
-            at = _comment_end(value, mark.end())
-        else:
-            quoted = _QUOTED.match(value, mark.start())
-            assert quoted is not None, "a quote stands there"
-            kept.append(b"x")
-            at = quoted.end()
-    kept.append(value[at:])
-    return b"".join(kept)
-
-
-def _comment_end(value: bytes, at: int) -> int:
-    depth = 1
-    for mark in _COMMENT_MARK.finditer(value, at):
-        depth += {b"(": 1, b")": -1}.get(mark[0], 0)
-        if not depth:
-            return mark.end()
-    return len(value)
