@@ -135,9 +135,17 @@ class Resources:
         download = Download(kind, url)
         answer = self._answers.get(download)
         if answer is not None:
-            return answer
+            return _checked(download, answer)
         if url not in self._urls and len(self._urls) >= MAX_DOWNLOADS:
             return DownloadFailure(f"more than {MAX_DOWNLOADS} downloads", is_temporary=False)
         self._urls.add(url)
         self.missing[download] = None
         return None
+
+
+def _checked(download: Download, answer: Resource | DownloadFailure) -> Resource | DownloadFailure:
+    """An answer of at most the size its kind may have."""
+    limit = download.max_bytes
+    if isinstance(answer, DownloadFailure) or limit is None or len(answer.body) <= limit or download.is_start_enough:
+        return answer
+    return DownloadFailure(f"larger than {limit} octets", is_temporary=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -180,21 +180,32 @@ class Rewriter:
         return pattern in text if matcher.kind == "contains" else compile_wildcard(pattern).fullmatch(text) is not None
 
     def read_link(self, node: Node, name: str = "link", block_rules: Sequence[Rule] = ()) -> Link | None:
-        """Link of a property: a URL, or ``{url, title, params, attributes, label}``; ``None`` without a usable URL."""
-        _, value = node.find(name)
-        if isinstance(value, dict):
-            link = Node(value, f"{node.path}.{name}", node.faults)
-            url = clean_url(link.text("url") or "")
-            if not url:
-                return None
-            return Link(
-                with_parameters(self.rewrite(url, block_rules), read_parameters(link)),
-                link.text("title") or "",
-                link.text("label") or "",
-                read_look(link),
-            )
+        """Link of a property after all rules; see the function of this name."""
+        return read_link(node, name, lambda url: self.rewrite(url, block_rules))
+
+
+def read_link(node: Node, name: str, change: Callable[[str], str]) -> Link | None:
+    """A URL, or ``{url, title, params, attributes, label}``; ``None`` without a usable URL.
+
+    Args:
+        node: The object with the property.
+        name: Name of the property.
+        change: What happens to the URL before ``params`` are set.
+    """
+    _, value = node.find(name)
+    if not isinstance(value, dict):
         url = clean_url(node.text(name) or "")
-        return Link(self.rewrite(url, block_rules)) if url else None
+        return Link(change(url)) if url else None
+    link = Node(value, f"{node.path}.{name}", node.faults)
+    url = clean_url(link.text("url") or "")
+    if not url:
+        return None
+    return Link(
+        with_parameters(change(url), read_parameters(link)),
+        link.text("title") or "",
+        link.text("label") or "",
+        read_look(link),
+    )
 
 
 def read_parameters(node: Node) -> Parameters:

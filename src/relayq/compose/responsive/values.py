@@ -16,6 +16,7 @@ from relayq.model.values import as_bool
 MAX_NUMBER = 1_000_000.0
 """Larger lengths mean nothing in a mail; the bound keeps arithmetic and output small."""
 
+_MAX_NESTING = 128  # spec messages.md 1
 _MAX_DIGITS = 400
 _NUMBER = re.compile(r"[ \t]*+([+-]?[0-9]{1,9}(?:\.[0-9]{1,9})?)[ \t]*+(?:px)?[ \t]*+")
 _STRING_OR_BLANKS = re.compile(rb'("(?:[^"\\]++|\\.)*+")|[ \t\r\n]++', re.DOTALL)
@@ -27,13 +28,17 @@ def decode_json(raw: bytes | msgspec.Raw) -> object:
     Raises:
         ValueError: It is no JSON, or nested too deeply.
     """
+    octets = bytes(raw)
     try:
-        return msgspec.json.decode(raw)
+        decoded = msgspec.json.decode(octets)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except msgspec.DecodeError:
         # Half a surrogate pair and numbers of any size are legal JSON that the decoder refuses.
-        return _decode_unusual(bytes(raw))
+        decoded = _decode_unusual(octets)
+    if octets.count(b"[") + octets.count(b"{") > _MAX_NESTING:
+        _check_nesting(decoded)
+    return decoded
 
 
 def _decode_unusual(raw: bytes) -> object:
@@ -41,6 +46,21 @@ def _decode_unusual(raw: bytes) -> object:
         return json.loads(raw.decode("utf-8"), parse_int=_parse_integer, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise ValueError("not JSON") from None
+
+
+def _check_nesting(decoded: object) -> None:
+    """Everything behind this follows the structure of a document by calling itself."""
+    level: list[object] = [decoded]
+    for _ in range(_MAX_NESTING + 1):
+        level = [
+            member
+            for value in level
+            if isinstance(value, dict | list)
+            for member in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
 
 
 def _parse_integer(digits: str) -> int | float:
