@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-MAX_KEY_BYTES = 1024
-"""Longest key in UTF-8 (spec storage.md 4)."""
 LARGEST_BODY_BYTES = 512 * 1024 * 1024
 """More than any broker or server takes; what unpacks to more is damaged, so that memory has a bound."""
 
