@@ -62,6 +62,10 @@ class LogObserver:
         """Log it."""
         self._log.write("warning", component, text)
 
+    def alarm(self, component: str, text: str) -> None:
+        """Log it."""
+        self._log.write("critical", component, text)
+
     def crash(self, component: str, error: BaseException) -> None:
         """Log it with its trace."""
         self.crashes += 1

@@ -267,6 +267,10 @@ class DemoObserver:
         """Keep it."""
         self._keep(f"{component}: {text}")
 
+    def alarm(self, component: str, text: str) -> None:
+        """Keep it."""
+        self._keep(f"{component}: {text}")
+
     def crash(self, component: str, error: BaseException) -> None:
         """Keep it."""
         self._keep(f"{component}: internal error: {type(error).__name__}: {error}")

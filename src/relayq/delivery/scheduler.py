@@ -57,6 +57,7 @@ _LOOK_AGAIN = frozenset((STOPPING, BLOCKED, ITEMS_LOST))
 CLOSING_SECONDS = 5.0
 """How long sessions may take to say goodbye at an orderly stop."""
 SWEEP_SECONDS = 0.5
+WARN_SECONDS = 60.0
 IN_PROCESS_SECONDS = 1.0
 """A message due sooner than this waits in the process (spec delivery.md 4)."""
 
@@ -118,6 +119,7 @@ class Scheduler:
         self._held_bytes = 0
         self._prefetch = rules.prefetch
         self._blocked_since: float | None = None
+        self._silent_until: dict[str, float] = {}
         self._is_stopping = False
         self._consumption: Consumption | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -221,10 +223,17 @@ class Scheduler:
             self._done(item)
         self._admission.send_all_away(ITEMS_LOST)
 
+    def _warn_seldom(self, text: str) -> None:
+        """What every message of a careless producer would say: once a minute is enough."""
+        now = self._clock.monotonic()
+        if now >= self._silent_until.get(text, now):
+            self._silent_until[text] = now + WARN_SECONDS
+            self._observer.warn("scheduler", text)
+
     def unroutable(self, publication: Publication) -> None:
         """A result has no queue: the log is the only place left for it (spec amqp.md 8)."""
         text = publication.body[:65_536].decode("utf-8", "replace")
-        self._observer.warn("publisher", f"result for queue {publication.queue!r} could not be delivered: {text}")
+        self._observer.alarm("publisher", f"result for queue {publication.queue!r} could not be delivered: {text}")
 
     async def _consume_again(self) -> None:
         consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self.accept)
@@ -270,14 +279,14 @@ class Scheduler:
             self._settle_for(item, entry, self._fail_invalid(item, entry, str(error), body))
             return
         if body is not item.body and not item.properties.content_encoding:
-            self._observer.warn("scheduler", "a gzip body without content-encoding was decompressed")
+            self._warn_seldom("a gzip body without content-encoding was decompressed")
         try:
             message = parse_message(members, self._rules.parse)
         except InvalidMessageError as error:
             self._settle_for(item, entry, self._fail_unusable(item, entry, members, error))
             return
         if message.ips is None and bytes(members.get("ips", b"null")) != b"null":
-            self._observer.warn("scheduler", f"{message.recipient.text}: ips is no array, the default address is used")
+            self._warn_seldom("ips is no array, the default address is used")
         self._consider(item, entry, message)
 
     def _consider(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:

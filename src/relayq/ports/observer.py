@@ -46,6 +46,10 @@ class Observer(Protocol):
         """Something an operator should know."""
         ...
 
+    def alarm(self, component: str, text: str) -> None:
+        """Something is only to be found in the log from now on."""
+        ...
+
     def crash(self, component: str, error: BaseException) -> None:
         """An unexpected internal error was caught; nothing is lost."""
         ...

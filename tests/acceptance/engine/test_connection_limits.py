@@ -97,6 +97,17 @@ async def test_messages_leave_from_their_own_addresses() -> None:
         assert {connection.peer[0] for connection in server.connections} == set(LOCAL)
 
 
+async def test_ips_that_are_no_list_are_told_of_once_and_the_default_is_used() -> None:
+    async with Engine() as engine:
+        await engine.serve([*opening(), *transaction(), *transaction(), *quit_session()])
+        await engine.send(mail("m1", ips="127.0.0.3"), mail("m2", ips="127.0.0.3"))
+        for ident in ("m1", "m2"):
+            assert (await engine.outcome(ident)).last["from"] == "127.0.0.1"
+        assert [warning.text for warning in engine.observer.warnings] == [
+            "ips is no array, the default address is used"
+        ]
+
+
 async def test_messages_without_ips_leave_from_the_default_addresses() -> None:
     async with Engine("smtp-default-ips=127.0.0.3") as engine:
         await engine.serve([*opening(), *transaction() * 2])

@@ -72,5 +72,12 @@ def test_warnings_and_crashes_are_logged(observer: LogObserver, path: Path) -> N
     assert observer.crashes == 1
 
 
+def test_what_is_only_in_the_log_is_critical(observer: LogObserver, path: Path) -> None:
+    observer.alarm("publisher", "a result without a queue")
+    [line] = path.read_text().splitlines()
+    assert line.startswith("[Critical]")
+    assert line.endswith("a result without a queue")
+
+
 def test_an_empty_summary(observer: LogObserver) -> None:
     assert observer.summary() == "sessions 0; results: none; given back: none"

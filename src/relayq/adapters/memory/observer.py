@@ -123,6 +123,10 @@ class RecordingObserver:
         """Keep the event."""
         self.events.append(Warned(component, text))
 
+    def alarm(self, component: str, text: str) -> None:
+        """Keep it among the warnings: a test looks for the text."""
+        self.warn(component, text)
+
     def crash(self, component: str, error: BaseException) -> None:
         """Keep the event."""
         self.events.append(CrashCaught(component, error))
