@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from relayq.compose.encodings import base64_size, encode_base64, encode_quoted_printable
 from relayq.compose.header_values import LINE_COLUMNS, LINE_LIMIT
+from relayq.compose.headers import find_header
 from relayq.compose.parameters import encode_parameter
 from relayq.compose.responsive.media_types import DEFAULT_TYPE
 
@@ -97,7 +98,7 @@ def file_leaf(
     encoding, body = "base64", b""
     if media_type.lower().startswith("message/"):
         plain = _with_crlf(content)
-        if not plain.isascii() or b"\0" in plain or max(map(len, plain.split(b"\r\n"))) > LINE_LIMIT:
+        if not _is_message(plain):
             media_type, parameters = DEFAULT_TYPE, ()
         else:
             encoding, body = "7bit", plain
@@ -111,6 +112,18 @@ def file_leaf(
     if encoding == "base64":
         body = encode_base64(content)
     return Leaf("".join(fields).encode("ascii"), (body,), may_hold_boundary=encoding == "7bit")
+
+
+def _is_message(octets: bytes) -> bool:
+    """Can stand as it is where a reader expects a message."""
+    span = find_header(octets)
+    return (
+        span.start == 0 < span.end
+        and span.has_separator
+        and octets.isascii()
+        and b"\0" not in octets
+        and max(map(len, octets.split(b"\r\n"))) <= LINE_LIMIT
+    )
 
 
 def _folded(name: str, value: str, parameters: Iterable[tuple[str, str]]) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from relayq.compose.responsive.errors import DocumentError
+from relayq.compose.responsive.values import Node
 
 
-def load_extra(name: str) -> Any:  # noqa: ANN401 - a module without types
-    """A library.
+def load_extra(name: str, node: Node) -> Any:  # noqa: ANN401 - a module without types
+    """A library that a block needs.
 
     Raises:
         DocumentError: It is not installed.
+        LeftOut: It is not installed, and the block is left out.
     """
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise DocumentError("mime", f"{name} is not installed: pip install relayq[responsive]") from None
+        raise node.faults.leave_out(node.path, f"{name} is not installed: pip install relayq[responsive]") from None

@@ -202,7 +202,7 @@ def test_messages_are_not_encoded() -> None:
     (part,) = attached([{"data": data_of(inner.replace(b"\xc3\xbc", b"u")), "name": "m.eml"}])
     assert part.get_content_type() == "message/rfc822"
     assert part["Content-Transfer-Encoding"] == "7bit"
-    for unfit in (inner, b"Subject: x\n\n\0", b"Subject: x\n\n" + b"y" * 999):
+    for unfit in (inner, b"Hallo", b"", b"Subject: x", b"Subject: x\n\n\0", b"Subject: x\n\n" + b"y" * 999):
         (part,) = attached([{"data": data_of(unfit), "name": "m.eml"}])
         assert part.get_content_type() == "application/octet-stream"
         assert part.get_payload(decode=True) == unfit
@@ -213,7 +213,16 @@ def test_boundaries_do_not_occur_in_messages() -> None:
     message = compose({"attachments": [{"data": data_of(inner.encode()), "name": "m.eml"}]})
     assert b'boundary="=_b3"' in message
     with pytest.raises(ValueError, match="boundaries"):
-        compose({"attachments": [{"data": data_of("".join(f"=_b{n} " for n in range(50)).encode()), "name": "m.eml"}]})
+        compose(
+            {
+                "attachments": [
+                    {
+                        "data": data_of(("Subject: x\n\n" + " ".join(f"=_b{n}" for n in range(50))).encode()),
+                        "name": "m.eml",
+                    }
+                ]
+            }
+        )
 
 
 def test_names_and_types() -> None:

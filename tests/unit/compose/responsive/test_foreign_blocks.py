@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from relayq.compose.responsive import DocumentError, DownloadFailure, DownloadKind, Plan, Resource
-from relayq.compose.responsive.blocks.feeds import parse_feed
+from relayq.compose.responsive.blocks.feeds import Libraries, parse_feed
 from relayq.compose.responsive.blocks.videos import youtube_id
 from tests.support.documents import compose, inner_of, plan_of, rows_of, text_of
 
@@ -156,7 +156,8 @@ def test_text_of_feeds() -> None:
 def test_plain_texts_in_feeds() -> None:
     atom = b"""<feed xmlns="http://www.w3.org/2005/Atom"><title>x</title><entry><title>a &lt;b&gt;</title>
     <content type="text">c &lt; d\ne</content></entry></feed>"""
-    items = parse_feed(Resource(atom), FEED_URL, 10)
+    libraries = Libraries(importlib.import_module("feedparser"), importlib.import_module("nh3"))
+    items = parse_feed(Resource(atom), FEED_URL, 10, libraries)
     assert items is not None
     assert (items[0].title, items[0].html, items[0].link) == ("a <b>", "c &lt; d<br />e", "")
 
@@ -284,6 +285,7 @@ def test_libraries_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> No
         return real(name, package)
 
     monkeypatch.setattr(importlib, "import_module", missing)
+    assert feed(force=True) == ""
     with pytest.raises(DocumentError, match=r"feedparser is not installed: pip install relayq\[responsive\]"):
         feed()
     image = {"type": "image", "src": "https://x.test/a.png"}

@@ -42,6 +42,13 @@ class FeedItem(NamedTuple):
     html: str
 
 
+class Libraries(NamedTuple):
+    """Modules without types."""
+
+    feedparser: Any
+    nh3: Any
+
+
 def expand_feed(node: Node, place: Place, page: Page) -> tuple[Iterable[tuple[str, object]], Place]:
     """A heading, an image and the content of each item, as far as asked for and there."""
     url = clean_url(node.text("url", "source") or "")
@@ -54,7 +61,8 @@ def expand_feed(node: Node, place: Place, page: Page) -> tuple[Iterable[tuple[st
     resource = page.resources.require(DownloadKind.FEED, url, node.path)
     if resource is None:
         return (), place
-    items = parse_feed(resource, url, max(int(limit), 0) if limit is not None else _USUAL_ITEMS)
+    libraries = Libraries(load_extra("feedparser", node), load_extra("nh3", node))
+    items = parse_feed(resource, url, max(int(limit), 0) if limit is not None else _USUAL_ITEMS, libraries)
     if items is None:
         raise node.faults.leave_out(node.path, "not a feed")
     blocks: list[tuple[str, object]] = []
@@ -75,18 +83,15 @@ def _own_properties(item: FeedItem) -> Mapping[str, dict[str, object]]:
     }
 
 
-def parse_feed(resource: Resource, url: str, limit: int) -> list[FeedItem] | None:
+def parse_feed(resource: Resource, url: str, limit: int, libraries: Libraries) -> list[FeedItem] | None:
     """Items of a feed in its order; ``None`` for what is no feed.
 
     Args:
         resource: What was downloaded.
         url: Where from; relative addresses in it are relative to that.
         limit: Most items wanted.
-
-    Raises:
-        DocumentError: A library for it is not installed.
+        libraries: What reads and cleans it.
     """
-    feedparser, nh3 = load_extra("feedparser"), load_extra("nh3")
     if resource.body.count(b"<") > _MAX_MARKS or resource.body.count(b"&") > _MAX_MARKS:
         return None
     headers = {"content-location": url}
@@ -94,10 +99,10 @@ def parse_feed(resource: Resource, url: str, limit: int) -> list[FeedItem] | Non
         headers["content-type"] = resource.content_type
     try:
         # As a stream: text would be taken for an address and fetched.
-        feed = feedparser.parse(io.BytesIO(resource.body), response_headers=headers, sanitize_html=False)
+        feed = libraries.feedparser.parse(io.BytesIO(resource.body), response_headers=headers, sanitize_html=False)
         if not feed.get("version") and not feed.entries:
             return None
-        return [_item(entry, nh3) for entry in feed.entries[: min(limit, MAX_BLOCKS)]]
+        return [_item(entry, libraries.nh3) for entry in feed.entries[: min(limit, MAX_BLOCKS)]]
     except Exception:  # octets from anywhere make the library fail in many ways, all of which mean that it is no feed
         return None
 

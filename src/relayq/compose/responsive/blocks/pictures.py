@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from relayq.compose.responsive.blocks.frame import Block, Inner, Page
+from relayq.compose.responsive.blocks.frame import Block, Inner
 from relayq.compose.responsive.downloads import DownloadKind
 from relayq.compose.responsive.extras import load_extra
 from relayq.compose.responsive.links import clean_url
@@ -89,7 +89,7 @@ def _extent(block: Block, source: str, natural: Size | None) -> _Extent:
         height = None
     if percent is not None:
         return _Extent(percent, height)
-    size = natural or _probe(block.page, source)
+    size = natural or _probe(block, source)
     if size is None:
         return _Extent(100.0 if height is None else None, height)
     width = size.width if height is None else height * size.width / size.height
@@ -109,23 +109,18 @@ def _share(width: float, available: int) -> float:
     return min(width, available) / available * 100
 
 
-def _probe(page: Page, source: str) -> Size | None:
+def _probe(block: Block, source: str) -> Size | None:
     """Natural size of a picture on the web; ``None`` while it is missing and when nobody can tell."""
     if not source[:8].lower().startswith(("http://", "https://")):
         return None
     # What will be fetched as a whole need not be fetched twice.
-    kind = DownloadKind.IMAGE if page.with_embedding else DownloadKind.PROBE
-    resource = page.resources.try_for(kind, source)
-    return image_size(resource.body) if resource is not None else None
+    kind = DownloadKind.IMAGE if block.page.with_embedding else DownloadKind.PROBE
+    resource = block.page.resources.try_for(kind, source)
+    return image_size(resource.body, load_extra("imagesize", block.node)) if resource is not None else None
 
 
-def image_size(body: bytes) -> Size | None:
-    """Dimensions of a picture from its first octets, ``None`` where they do not say.
-
-    Raises:
-        DocumentError: The library for it is not installed.
-    """
-    imagesize = load_extra("imagesize")
+def image_size(body: bytes, imagesize: Any) -> Size | None:  # noqa: ANN401 - a library without types
+    """Dimensions of a picture from its first octets, ``None`` where they do not say."""
     # No mail reader shows SVG, and its dimensions would need an XML parser.
     if body[:256].lstrip().startswith(b"<"):
         return None
