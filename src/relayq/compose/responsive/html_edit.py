@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from relayq.compose.encodings import decode_base64
 from relayq.compose.errors import TransferDecodingError
-from relayq.compose.html_scan import Attribute, attributes_of, scan_tags
+from relayq.compose.html_scan import Tag, decode_references, scan_tags
 from relayq.compose.responsive.attachments import File, name_from_url
 from relayq.compose.responsive.downloads import DownloadKind, Resources
 from relayq.compose.responsive.links import clean_url
@@ -20,42 +21,73 @@ from relayq.compose.responsive.media_types import extension_of_type, is_media_ty
 _LINKS = frozenset(("a", "area"))
 _IMAGES = frozenset(("img",))
 _ID_DIGITS = 32
+# WHATWG HTML 13.2.5.32 and on: a name may begin with an equals sign, a value without quotes may hold quotes.
+_ATTRIBUTE = re.compile(
+    r"[\t\n\f\r /]*+(?P<name>=?[^\t\n\f\r />=]*+)"
+    r"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?P<value>\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >]*+))?+"
+)
 
 
-class _Splice(NamedTuple):
+class _Attribute(NamedTuple):
+    """An attribute that may get another value.
+
+    Attributes:
+        value: Decoded, without blanks around it.
+        name_end: Offset behind its name.
+        end: Offset behind all of it.
+    """
+
+    value: str
+    name_end: int
+    end: int
+
+
+class _Change(NamedTuple):
     """A new value for an attribute."""
 
-    attribute: Attribute
+    attribute: _Attribute
     value: str
 
 
-def _attributes(html: str, elements: frozenset[str], name: str) -> Iterator[Attribute]:
+def _attributes(html: str, elements: frozenset[str], name: str) -> Iterator[_Attribute]:
     """First attribute of that name of each start tag of those elements."""
     for tag in scan_tags(html):
         if tag.name in elements and not tag.is_end:
-            attribute = next((one for one in attributes_of(html, tag) if one.name == name), None)
+            attribute = _attribute(html, tag, name)
             if attribute is not None:
                 yield attribute
 
 
-def _splice(html: str, changes: list[_Splice]) -> str:
+def _attribute(html: str, tag: Tag, name: str) -> _Attribute | None:
+    at = tag.name_end
+    while True:
+        match = _ATTRIBUTE.match(html, at, tag.end - 1)
+        if match is None or not match["name"]:
+            return None
+        if match["name"].lower() == name:
+            written = match["value"] or ""
+            bare = written[1:-1] if written[:1] in {'"', "'"} else written
+            return _Attribute(decode_references(bare).strip(), match.end("name"), match.end())
+        at = match.end()
+
+
+def _apply(html: str, changes: list[_Change]) -> str:
     pieces: list[str] = []
     at = 0
     for attribute, value in changes:
-        pieces += (html[at : attribute.start + len(attribute.name)], f'="{escape(value)}"')
+        pieces += (html[at : attribute.name_end], f'="{escape(value)}"')
         at = attribute.end
     return "".join((*pieces, html[at:])) if changes else html
 
 
 def rewrite_links(html: str, change: Callable[[str], str]) -> str:
     """HTML with the addresses of its links changed."""
-    changes: list[_Splice] = []
+    changes: list[_Change] = []
     for attribute in _attributes(html, _LINKS, "href"):
-        url = attribute.value.strip()
-        changed = change(url)
-        if changed != url:
-            changes.append(_Splice(attribute, changed))
-    return _splice(html, changes)
+        changed = change(attribute.value)
+        if changed != attribute.value:
+            changes.append(_Change(attribute, changed))
+    return _apply(html, changes)
 
 
 def has_image(html: str) -> bool:
@@ -80,17 +112,17 @@ def embed_images(html: str, resources: Resources, domain: str) -> tuple[str, lis
         domain: Right side of the Content-IDs.
     """
     files: dict[str, File] = {}
-    changes: list[_Splice] = []
+    changes: list[_Change] = []
     for attribute in _attributes(html, _IMAGES, "src"):
-        image = _image(attribute.value.strip(), resources)
+        image = _image(attribute.value, resources)
         if image is None:
             continue
         content, media_type, name = image
         content_id = f"{hashlib.sha256(content).hexdigest()[:_ID_DIGITS]}@{domain}"
         name = name or f"image{extension_of_type(media_type)}"
         files.setdefault(content_id, File(content, name, media_type, (), "inline", content_id))
-        changes.append(_Splice(attribute, f"cid:{content_id}"))
-    return _splice(html, changes), list(files.values())
+        changes.append(_Change(attribute, f"cid:{content_id}"))
+    return _apply(html, changes), list(files.values())
 
 
 def _image(source: str, resources: Resources) -> tuple[bytes, str, str] | None:

@@ -88,6 +88,7 @@ class Rewriter:
 
     def __init__(self, document: Node, limits: TemplateContext) -> None:
         self._limits = Rendering(limits, own_variables=False)
+        self._faults = document.faults
         self.rules = self.read_rules(document)
 
     def read_rules(self, node: Node) -> tuple[Rule, ...]:
@@ -171,7 +172,8 @@ class Rewriter:
             pattern = f"(?i){pattern}" if matcher.part == "domain" else pattern
             try:
                 return matches(self._limits, text, pattern)
-            except TemplateError:
+            except TemplateError as error:
+                self._faults.fail(matcher.path, error.cause)
                 return False
         if matcher.part == "domain":
             pattern = pattern.lower()

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from relayq.compose.html_scan import Tag, attributes_of, scan_tags
+from relayq.compose.html_scan import RAW, Tag, attributes_of, scan_tags
 
 _LINE_NAMES = """
     address article aside blockquote body caption center dd details div dt fieldset figcaption figure footer form
@@ -18,7 +18,7 @@ _CELLS = frozenset(("td", "th"))
 _DROPPED = frozenset(
     ("head", "iframe", "noembed", "noframes", "noscript", "script", "style", "template", "title", "xmp")
 )
-_NO_TEXT = re.compile(r"<!--(?:-?>|.*?(?:--!?>|\Z))|</?[a-zA-Z].*|<[!?/][^>]*+>?", re.DOTALL)
+_DOCTYPE = re.compile(r"<!(?i:doctype)[^>]*+>?")
 
 
 def html_to_text(source: str) -> str:
@@ -34,6 +34,8 @@ def html_to_text(source: str) -> str:
             # A head without end ends where the body begins.
             if (tag.is_end and tag.name == dropped) or (dropped == "head" and tag.name == "body"):
                 dropped = ""
+        elif tag.name == RAW:
+            writer.text(source[tag.start : tag.end])
         elif tag.name in _DROPPED:
             dropped = "" if tag.is_end else tag.name
         else:
@@ -83,9 +85,9 @@ class _Writer:
         self._link_start = 0
 
     def text(self, source: str) -> None:
-        """Text between tags: comments in it are dropped, entities decoded."""
-        if "<" in source:
-            source = _NO_TEXT.sub("", source)
+        """Text between tags; entities are decoded."""
+        if "<!" in source:
+            source = _DOCTYPE.sub("", source)
         if source:
             self.words(html.unescape(source) if "&" in source else source)
 

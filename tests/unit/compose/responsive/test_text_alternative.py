@@ -49,6 +49,8 @@ from relayq.compose.responsive.text_alternative import html_to_text, join_texts
         ("a<a href='", "a"),
         ("a<!-- b", "a"),
         ("<template>x</template>y", "y"),
+        ("<textarea>a<b></textarea>c", "a<b>c"),
+        ("a<![CDATA[b]]>c", "ac"),
     ],
 )
 def test_conversion(source: str, text: str) -> None:
