@@ -36,8 +36,10 @@ _NAME_LIST = """
     from to cc bcc replyTo subject text content html headers attachments unsubscribe images dkim data font background
     css attributes rewrite tracking blocks
 """
-_NAMES = _NAME_LIST.split()
-_CANONICAL = {**{name.lower(): name for name in _NAMES}, "textversion": "text"}
+PROPERTIES = tuple(_NAME_LIST.split())
+"""Of a document, by their usual names."""
+
+_CANONICAL = {**{name.lower(): name for name in PROPERTIES}, "textversion": "text"}
 _SEPARATORS = str.maketrans("", "", "-_")
 # Rendered where they are read: addresses are taken apart first, headers are checked first.
 _NOT_YET_RENDERED = frozenset(("from", "to", "cc", "replyTo", "headers"))
