@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from relayq.compose.encodings import decode_base64
 from relayq.compose.errors import TransferDecodingError
-from relayq.compose.html_scan import Tag, decode_references, scan_tags
 from relayq.compose.responsive.attachments import File, name_from_url
 from relayq.compose.responsive.downloads import DownloadKind, Resources
+from relayq.compose.responsive.html_tags import Attribute, find_attribute, scan_tags
 from relayq.compose.responsive.links import clean_url
 from relayq.compose.responsive.markup import escape
 from relayq.compose.responsive.media_types import extension_of_type, is_media_type, type_of_name
@@ -21,54 +20,22 @@ from relayq.compose.responsive.media_types import extension_of_type, is_media_ty
 _LINKS = frozenset(("a", "area"))
 _IMAGES = frozenset(("img",))
 _ID_DIGITS = 32
-# WHATWG HTML 13.2.5.32 and on: a name may begin with an equals sign, a value without quotes may hold quotes.
-_ATTRIBUTE = re.compile(
-    r"[\t\n\f\r /]*+(?P<name>=?[^\t\n\f\r />=]*+)"
-    r"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?P<value>\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >]*+))?+"
-)
-
-
-class _Attribute(NamedTuple):
-    """An attribute that may get another value.
-
-    Attributes:
-        value: Decoded, without blanks around it.
-        name_end: Offset behind its name.
-        end: Offset behind all of it.
-    """
-
-    value: str
-    name_end: int
-    end: int
 
 
 class _Change(NamedTuple):
     """A new value for an attribute."""
 
-    attribute: _Attribute
+    attribute: Attribute
     value: str
 
 
-def _attributes(html: str, elements: frozenset[str], name: str) -> Iterator[_Attribute]:
+def _attributes(html: str, elements: frozenset[str], name: str) -> Iterator[Attribute]:
     """First attribute of that name of each start tag of those elements."""
     for tag in scan_tags(html):
         if tag.name in elements and not tag.is_end:
-            attribute = _attribute(html, tag, name)
+            attribute = find_attribute(html, tag, name)
             if attribute is not None:
                 yield attribute
-
-
-def _attribute(html: str, tag: Tag, name: str) -> _Attribute | None:
-    at = tag.name_end
-    while True:
-        match = _ATTRIBUTE.match(html, at, tag.end - 1)
-        if match is None or not match["name"]:
-            return None
-        if match["name"].lower() == name:
-            written = match["value"] or ""
-            bare = written[1:-1] if written[:1] in {'"', "'"} else written
-            return _Attribute(decode_references(bare).strip(), match.end("name"), match.end())
-        at = match.end()
 
 
 def _apply(html: str, changes: list[_Change]) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterable
 
-from relayq.compose.html_scan import RAW, Tag, attributes_of, scan_tags
+from relayq.compose.responsive.html_tags import RAW, Tag, find_attribute, scan_tags
 
 _LINE_NAMES = """
     address article aside blockquote body caption center dd details div dt fieldset figcaption figure footer form
@@ -18,7 +17,6 @@ _CELLS = frozenset(("td", "th"))
 _DROPPED = frozenset(
     ("head", "iframe", "noembed", "noframes", "noscript", "script", "style", "template", "title", "xmp")
 )
-_DOCTYPE = re.compile(r"<!(?i:doctype)[^>]*+>?")
 
 
 def html_to_text(source: str) -> str:
@@ -66,7 +64,8 @@ def _write_tag(writer: _Writer, source: str, tag: Tag) -> None:
 
 
 def _attribute(source: str, tag: Tag, name: str) -> str:
-    return next((attribute.value for attribute in attributes_of(source, tag) if attribute.name == name), "").strip()
+    attribute = find_attribute(source, tag, name)
+    return attribute.value if attribute is not None else ""
 
 
 class _Writer:
@@ -86,8 +85,6 @@ class _Writer:
 
     def text(self, source: str) -> None:
         """Text between tags; entities are decoded."""
-        if "<!" in source:
-            source = _DOCTYPE.sub("", source)
         if source:
             self.words(html.unescape(source) if "&" in source else source)
 
