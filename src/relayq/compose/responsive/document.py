@@ -163,7 +163,8 @@ def parse_document(
         data: Raw JSON of the outer ``data``, ``None`` where there is none.
         force: Leave out what is wrong instead of failing.
         now: Time that templates see, ``seen_at`` by default.
-        time_left: Seconds left for all templates of the message.
+        time_left: Seconds left for all templates and expressions of the message. Imported blocks are rendered when they
+            are there, so it must not run while downloads are awaited.
         options: Settings.
 
     Raises:

@@ -137,13 +137,9 @@ def _domain_of(author: str) -> str | None:
 
 def _given_fields(document: Node, templates: Templates) -> _GivenFields:
     given = _GivenFields({}, [], set())
-    for name, value, text in _given_values(document, templates):
+    for name, text in _given_values(document, templates):
         lower = name.lower()
-        try:
-            field = encode_field(name, text)
-        except HeaderError as error:
-            document.faults.fail(value, str(error))
-            continue
+        field = encode_field(name, text)
         given.names.add(lower)
         if lower in _ORDER:
             given.instead[lower] = given.instead.get(lower, b"") + field
@@ -153,8 +149,8 @@ def _given_fields(document: Node, templates: Templates) -> _GivenFields:
     return given
 
 
-def _given_values(document: Node, templates: Templates) -> Iterator[tuple[str, str, str]]:
-    """Name, path and rendered text of every header to be written."""
+def _given_values(document: Node, templates: Templates) -> Iterator[tuple[str, str]]:
+    """Name and rendered text of every header to be written; both are such that they can be."""
     faults = document.faults
     node = document.node("headers")
     for name, value in node.values.items() if node is not None else ():
@@ -174,7 +170,7 @@ def _given_values(document: Node, templates: Templates) -> Iterator[tuple[str, s
                 faults.fail(path, "CR, LF or NUL in a value")
                 continue
             rendered = templates.render(text, path)
-            yield name, path, text if rendered == text else clean_line(rendered)
+            yield name, text if rendered == text else clean_line(rendered)
 
 
 def _unsubscribe_fields(document: Node) -> bytes:

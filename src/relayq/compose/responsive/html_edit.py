@@ -19,6 +19,7 @@ from relayq.compose.responsive.media_types import extension_of_type, is_media_ty
 
 _LINKS = frozenset(("a", "area"))
 _IMAGES = frozenset(("img",))
+_BODY = frozenset(("body",))
 _ID_DIGITS = 32
 
 
@@ -31,8 +32,8 @@ class _Change(NamedTuple):
 
 def _attributes(html: str, elements: frozenset[str], name: str) -> Iterator[Attribute]:
     """First attribute of that name of each start tag of those elements."""
-    for tag in scan_tags(html):
-        if tag.name in elements and not tag.is_end:
+    for tag in scan_tags(html, elements):
+        if not tag.is_end:
             attribute = find_attribute(html, tag, name)
             if attribute is not None:
                 yield attribute
@@ -59,13 +60,13 @@ def rewrite_links(html: str, change: Callable[[str], str]) -> str:
 
 def has_image(html: str) -> bool:
     """There is an ``<img>``."""
-    return "<img" in html.lower() and any(tag.name == "img" and not tag.is_end for tag in scan_tags(html))
+    return "<img" in html.lower() and any(not tag.is_end for tag in scan_tags(html, _IMAGES))
 
 
 def add_pixel(html: str, url: str) -> str:
     """HTML with a tracking pixel at the end of its body."""
     pixel = f'<img src="{escape(url)}" width="1" height="1" alt="" style="display:block;border:0" />'
-    ends = [tag.start for tag in scan_tags(html) if tag.name == "body" and tag.is_end]
+    ends = [tag.start for tag in scan_tags(html, _BODY) if tag.is_end]
     at = ends[-1] if ends else len(html)
     return f"{html[:at]}{pixel}{html[at:]}"
 

@@ -64,8 +64,13 @@ class Attribute(NamedTuple):
     end: int
 
 
-def scan_tags(text: str) -> list[Tag]:
-    """Tags and hidden stretches in the order in which they stand."""
+def scan_tags(text: str, elements: frozenset[str] | None = None) -> list[Tag]:
+    """Tags and hidden stretches in the order in which they stand.
+
+    Args:
+        text: HTML.
+        elements: Only tags of these are wanted.
+    """
     tags: list[Tag] = []
     append = tags.append
     at = 0
@@ -74,17 +79,20 @@ def scan_tags(text: str) -> list[Tag]:
         at = -1
         for token in tokens:
             end_mark, name = token.group("end", "name")
-            start, end = token.span()
             if name is None:
-                append(Tag(HIDDEN, start, start, len(text) if token["cut"] else end))
+                start = token.start()
+                if elements is None:
+                    append(Tag(HIDDEN, start, start, len(text) if token["cut"] else token.end()))
                 if token["cut"]:
                     return tags
                 continue
             name = name.lower()
-            append(Tag(name, start, token.end("name"), end, end_mark == "/"))
+            if elements is None or name in elements:
+                append(Tag(name, token.start(), token.end("name"), token.end(), end_mark == "/"))
             if name in _RAW_TEXT and not end_mark:
-                at = _raw_text_end(text, name, end)
-                append(Tag(RAW, end, end, at))
+                at = _raw_text_end(text, name, token.end())
+                if elements is None:
+                    append(Tag(RAW, token.end(), token.end(), at))
                 break
     return tags
 

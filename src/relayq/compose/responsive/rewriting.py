@@ -7,7 +7,6 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from relayq.compose.responsive.errors import Faults, LeftOut
 from relayq.compose.responsive.links import clean_url, with_parameters
@@ -21,6 +20,8 @@ _PARTS = ("domain", "path", "url")
 _MATCHERS = ("equals", "contains", "match", "regex")
 _MAX_PATTERN_CHARACTERS = 1000
 _MAX_URL_CHARACTERS = 16_384
+# Host without user and port, path without query (RFC 3986 section 3).
+_ADDRESS = re.compile(r"https?://(?:[^/?#@]*+@)?+(\[[^\]/?#]*+\]|[^:/?#]*+)(?::[^/?#]*+)?+([^?#]*+)", re.IGNORECASE)
 _PROTOCOLS = frozenset(("http", "https"))
 
 Parameters = list[tuple[str, str]]
@@ -238,11 +239,10 @@ def _host_matcher(host: str, path: str) -> Matcher:
 
 
 def _split(url: str) -> dict[str, str]:
-    try:
-        parts = urlsplit(url)
-        return {"domain": (parts.hostname or "").lower(), "path": parts.path or "/", "url": url}
-    except ValueError:
-        return {"domain": "", "path": "", "url": url}
+    """Host in lower case, path and whole of a web address."""
+    match = _ADDRESS.match(url)
+    assert match is not None, "it begins with a scheme, and nothing else is required"
+    return {"domain": match[1].lower(), "path": match[2] or "/", "url": url}
 
 
 @functools.lru_cache(maxsize=256)

@@ -184,6 +184,10 @@ def test_number_of_downloads() -> None:
     given = [{"url": f"https://x.test/{number}"} for number in range(100)]
     assert len(plan_of({"attachments": given}).downloads) == 100
     assert len(plan_of({"attachments": [{"url": URL}] * 100}).downloads) == 1
+    block = {"type": "html", "url": "https://x.test/1"}
+    assert len(plan_of({"attachments": given, "blocks": [block]}).downloads) == 101  # two kinds of one address
+    with pytest.raises(DocumentError, match=r"^mime\.attachments\[99\]: more than 100 downloads$"):
+        plan_of({"attachments": given, "blocks": [{**block, "url": URL}]})
 
 
 def test_templates_do_not_touch_content() -> None:
@@ -193,6 +197,10 @@ def test_templates_do_not_touch_content() -> None:
     assert (part.get_payload(decode=True), part.get_filename()) == (b"{$n}", "ab.txt")
     with pytest.raises(DocumentError, match="not base64"):
         attached([{"data": "{$n}"}], data={"n": "YQ=="})
+    (part,) = attached({"data": "YQ==", "name": "{$n}"}, data={"n": "b"})
+    assert part.get_filename() == "b"
+    with pytest.raises(DocumentError, match=r"^mime\.attachments: expected an array"):
+        attached("{$n}", data={"n": "b"})
     with pytest.raises(DocumentError, match=r"^mime\.attachments\[0\]\.name: line 1: "):
         attached([{"data": "YQ==", "name": "{$"}], data={})
 

@@ -159,6 +159,11 @@ def test_html_of_the_largest_size() -> None:
     assert len(compose({"content": html})) > len(html)
 
 
+def test_html_too_large_is_left_out_with_force() -> None:
+    message = compose({"text": "x", "content": "x" * (5 * 1024 * 1024 + 1)}, force=True)
+    assert not has_part(message, "text/html")
+
+
 def test_message_too_large() -> None:
     attachment = {"data": "YWFh" * (7 * 1024 * 1024)}
     with pytest.raises(DocumentError, match=r"^mime: larger than 52428800 octets$"):
@@ -168,6 +173,11 @@ def test_message_too_large() -> None:
 def test_a_plan_with_downloads_left() -> None:
     with pytest.raises(ValueError, match="downloads"):
         build_mime(plan_of({"attachments": {"url": "https://x.test/a"}}), lambda: "x")
+
+
+def test_notes_are_bounded() -> None:
+    notes = plan_of({"to": ["broken"] * 300}, force=True).notes
+    assert len(notes) == 100
 
 
 def test_unusable_data() -> None:

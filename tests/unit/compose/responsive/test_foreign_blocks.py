@@ -12,6 +12,7 @@ import pytest
 
 from relayq.compose.responsive import DocumentError, DownloadFailure, DownloadKind, Plan, Resource
 from relayq.compose.responsive.blocks.feeds import Libraries, parse_feed
+from relayq.compose.responsive.blocks.pictures import image_size
 from relayq.compose.responsive.blocks.videos import youtube_id
 from tests.support.documents import compose, inner_of, plan_of, rows_of, text_of
 
@@ -292,6 +293,28 @@ def test_libraries_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(DocumentError, match="imagesize is not installed"):
         rows_of(image, answers={"https://x.test/a.png": Resource(b"GIF89a")})
     assert rows_of({**image, "width": 5})
+
+
+class Broken:
+    """A library that fails on what it is given."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RecursionError
+
+
+def test_libraries_that_fail() -> None:
+    assert parse_feed(Resource(RSS.encode()), FEED_URL, 10, Libraries(Broken(), Broken())) is None
+    assert image_size(b"GIF89a", Broken()) is None
+
+
+def test_pictures_of_items() -> None:
+    item = (
+        '<item><enclosure url="https://x.test/a.mp3" type="audio/mpeg" length="1"/>'
+        '<media:content url="https://x.test/b.mp4" type="video/mp4"/></item>'
+    )
+    rows = feed(body=RSS.replace("</channel>", f"{item}</channel>"))
+    assert "a.mp3" not in rows
+    assert "b.mp4" not in rows
 
 
 def test_rounds_are_few() -> None:

@@ -198,6 +198,7 @@ def test_unsubscribe_with_a_template() -> None:
 def test_unsubscribe_errors(unsubscribe: object, path: str) -> None:
     with pytest.raises(DocumentError, match=rf"^mime\.unsubscribe{path}: "):
         compose({"unsubscribe": unsubscribe})
+    assert lines({"unsubscribe": unsubscribe}, force=True)[1:] == []
 
 
 def test_one_click_without_https_is_told() -> None:

@@ -41,6 +41,11 @@ def test_tags(text: str, names: list[str]) -> None:
     assert all(text[tag.start : tag.name_end].lstrip("</").lower() == tag.name for tag in tags if tag.name[0] != "#")
 
 
+def test_some_tags() -> None:
+    text = "<p><a href=x><!-- <a> --><style><a></style></A><b><i title='"
+    assert [tag.name for tag in scan_tags(text, frozenset(("a", "i")))] == ["a", "a"]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -218,10 +218,12 @@ def test_expressions_that_take_too_long() -> None:
 
 
 def test_odd_addresses() -> None:
-    assert rewritten([{"domain": {"equals": ""}, "params": {"a": 1}}], "http://[x/") == "http://[x/?a=1"
+    assert rewritten([{"domain": {"equals": "[x"}, "params": {"a": 1}}], "http://[x/") == "http://[x/?a=1"
     long = "http://x.test/" + "a" * 20_000
     assert rewritten([{"params": {"a": 1}}], long) == long
-    assert rewritten([{"path": {"equals": "/"}, "params": {"a": 1}}], "http://X.test") == "http://X.test?a=1"
+    for url in ("http://X.test", "http://X.test?b=2", "HTTPS://u:p@x.test:80/?b=2", "http://x.test:/#f"):
+        assert "a=1" in rewritten([{"path": {"equals": "/"}, "domain": {"equals": "x.test"}, "params": {"a": 1}}], url)
+    assert "a=1" in rewritten([{"domain": {"equals": "[2001:db8::1]"}, "params": {"a": 1}}], "http://[2001:db8::1]:80/")
 
 
 def test_wildcards_take_little_time() -> None:
