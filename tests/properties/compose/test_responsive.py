@@ -176,7 +176,11 @@ def check_message(message: bytes, mime: Any) -> None:
     """Line ends, line lengths, header fields and parts are as the document asks for."""
     assert message.replace(b"\r\n", b"").translate(None, b"\r\n\0") == message.replace(b"\r\n", b"")
     assert max(map(len, message.split(b"\r\n"))) <= 998
-    assert message.isascii()  # no address here has letters in its local part
+    header, _, body = message.partition(b"\r\n\r\n")
+    assert body.isascii()
+    for field in header.decode().replace("\r\n ", " ").split("\r\n"):
+        assert field.replace("\t", " ").isprintable()
+        assert field.isascii() or field.partition(":")[0].lower() in {"from", "sender", "to", "cc", "reply-to"}
     tree = parsed(message)
     assert not [defect for part in tree.walk() for defect in part.defects]
     asked = mime.get("headers")

@@ -106,8 +106,12 @@ def _parts(value: object, path: str, templates: Templates, faults: Faults) -> It
 
 def _to_mailbox(parts: _Parts, path: str, templates: Templates, faults: Faults) -> Mailbox:
     name = clean_line(templates.render(parts.name, path)) if parts.name else ""
+    text = templates.render(parts.address, path)
+    if not text.isprintable():
+        # Beyond the controls that no address has: line separators, blanks of other scripts, no-characters.
+        raise faults.leave_out(path, "unprintable character in the address")
     try:
-        return Mailbox(name, parse_address(templates.render(parts.address, path)))
+        return Mailbox(name, parse_address(text))
     except InvalidAddressError as error:
         raise faults.leave_out(path, str(error)) from None
 
