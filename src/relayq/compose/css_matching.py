@@ -1,0 +1,214 @@
+"""Which selector matches which start tag of a document.
+
+The engine (css-inline) builds a tree by the rules of HTML and matches at native speed, but what it writes is another
+document. So it gets a copy in which every start tag has its number in a ``style`` attribute, and a sheet in which the
+rule of selector 7 says ``r7: 1``. From what it writes, only the ``style`` attributes are read: ``r3: 1;r7: 1;n: 12`` is
+start tag 12, matched by the selectors 3 and 7.
+
+What the engine does cannot be interrupted and grows with the square of some things, so the work is estimated first, and
+done in batches between which the time can be looked at.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import css_inline
+
+from relayq.compose.css_selectors import Selector
+from relayq.compose.css_sheet import STYLE_ATTRIBUTE
+from relayq.compose.errors import ComposeError
+from relayq.compose.html_repair import MAX_DEPTH, orderly_depth, repair
+from relayq.compose.html_scan import OPEN, OTHER, RAW, REST, SLOT, WIDTH, Markup, style_of
+
+MAX_ELEMENTS = 100_000
+"""Spec html-css-dkim.md 2.5."""
+
+_FEW_TAGS = 500
+"""So few start tags cannot make a tree that is too deep or too large, however broken the document is."""
+
+# One step takes 5 to 15 ns.
+_MAX_STEPS = 300_000_000
+_BATCH_STEPS = 30_000_000
+_MAX_MATCHES = 2_000_000
+
+_MARKED_RULES = ("style", "svg style,math style", "body", "script,style,template,template *")
+_STYLE, _FOREIGN_STYLE, _BODY, _EXCLUDED = range(len(_MARKED_RULES))
+_FIRST = len(_MARKED_RULES)
+_RULE_NUMBER = re.compile(r"r([0-9]+): 1;")
+_DOCTYPE = re.compile("<!doctype", re.IGNORECASE)
+_ENGINE_SWITCH = re.compile("data-css-inline", re.IGNORECASE | re.ASCII)
+
+
+class CssLimitError(ComposeError):
+    """Inlining a document would take too much time or memory (spec html-css-dkim.md 2.5)."""
+
+
+class Matches(NamedTuple):
+    """What the selectors match.
+
+    Start tags are numbered in the order in which they stand, from 0.
+
+    Attributes:
+        by_tag: For the number of a start tag in the body, the numbers of the selectors.
+        elsewhere: Numbers of the selectors that match an element without a start tag, or one outside of the body.
+        styles: Numbers of the start tags that are ``<style>`` elements of HTML.
+    """
+
+    by_tag: Mapping[int, Sequence[int]]
+    elsewhere: frozenset[int]
+    styles: frozenset[int]
+
+
+def match_selectors(markup: Markup, selectors: Sequence[Selector], is_late: Callable[[], bool]) -> Matches:
+    """Match selectors that can all be decided against a document.
+
+    Args:
+        markup: The document.
+        selectors: What to match.
+        is_late: Asked between batches of work; true means to give up.
+
+    Raises:
+        CssLimitError: Too many elements or matches, or too much work.
+    """
+    elements = len(markup.starts)
+    if elements > MAX_ELEMENTS:
+        raise CssLimitError(f"more than {MAX_ELEMENTS} elements")
+    depth = orderly_depth(markup)
+    mark, copy = _numbered_copy(markup, has_styles=any("style" in selector.attributes for selector in selectors))
+    if depth is None and (elements > _FEW_TAGS or len(copy) > 4 * _FEW_TAGS * WIDTH):
+        html = repair(copy)
+    else:
+        html = "".join(filter(None, copy))
+    reader = _Reader(re.compile(rf' style="((?:r[0-9]+: 1;)+)(?:{mark}: ([0-9]+)")?'))
+    numbers = iter(range(len(selectors)))
+    for batch in _batches(selectors, elements, MAX_DEPTH if depth is None else depth):
+        if is_late():
+            raise CssLimitError("inlining takes too long")
+        rules = [f"{rule}{{r{number}:1}}" for number, rule in enumerate(_MARKED_RULES)]
+        rules += [f"{selector.engine}{{r{_FIRST + next(numbers)}:1}}" for selector in batch]
+        reader.read(_run(html, "".join(rules)))
+    return reader.matches()
+
+
+def _run(html: str, sheet: str) -> str:
+    inliner = css_inline.CSSInliner(
+        extra_css=_clean(sheet),
+        inline_style_tags=False,
+        keep_style_tags=True,
+        keep_link_tags=True,
+        load_remote_stylesheets=False,
+    )
+    return inliner.inline(_clean(html))
+
+
+def _clean(text: str) -> str:
+    """Text that is valid Unicode: octets that were not in the charset are lone surrogates."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return text
+
+
+def _numbered_copy(markup: Markup, *, has_styles: bool) -> tuple[str, list[str | None]]:
+    """Name of the property that holds the number of a start tag, and pieces of a document in which each has one.
+
+    Of several attributes of one name the first counts, so those that are there need not be taken out. What is neither
+    tag nor text is left out: if the tree builder took it for something else, the tree would grow.
+    """
+    copy = list(markup.pieces)
+    # Nobody writes a document with its own checksum in it, so what looks like a number is one.
+    mark = f"n{zlib.crc32(markup.text.encode('utf-8', 'surrogatepass')):x}"
+    numbers = iter(range(len(markup.starts)))
+    copy[SLOT::WIDTH] = [f' style="{mark}: {next(numbers)}"' if opening else None for opening in copy[OPEN::WIDTH]]
+    copy[RAW::WIDTH] = ["x" if raw else None for raw in copy[RAW::WIDTH]]
+    copy[OTHER::WIDTH] = [_replacement(other) if other else None for other in copy[OTHER::WIDTH]]
+    if has_styles:
+        for row in markup.starts:
+            rest = copy[row * WIDTH + REST] or ""
+            style = style_of(rest)
+            if style is not None:
+                copy[row * WIDTH + REST] = f" {STYLE_ATTRIBUTE}{rest[style[1] : style[2]]}{rest}"
+    if "data-css-inline" in markup.text.lower():
+        copy[REST::WIDTH] = [rest and _ENGINE_SWITCH.sub("data-css-inlined", rest) for rest in copy[REST::WIDTH]]
+    return mark, copy
+
+
+def _replacement(other: str) -> str:
+    if other[1] in "!?/":
+        return other if _DOCTYPE.match(other) else "<!---->"
+    return ""
+
+
+def _batches(selectors: Sequence[Selector], elements: int, nesting: int) -> Iterator[Sequence[Selector]]:
+    """Selectors in groups, each of bounded work.
+
+    An element keeps its matches in a list that is searched for each new one: so groups may not get too long either.
+    """
+    longest = max(int((_BATCH_STEPS * 4 / (elements + 1)) ** 0.5), 8)
+    first = steps = 0
+    for number, selector in enumerate(selectors):
+        assert selector.engine is not None
+        per_element = 1 + len(selector.engine) // 16 + nesting * selector.looks_up + elements * selector.looks_back
+        if elements * per_element > _MAX_STEPS:
+            raise CssLimitError("inlining would take too long")
+        if number > first and (steps + elements * per_element > _BATCH_STEPS or number - first == longest):
+            yield selectors[first:number]
+            first, steps = number, 0
+        steps += elements * per_element
+    yield selectors[first:]
+
+
+class _Reader:
+    """Reads what the engine wrote, one batch after the other."""
+
+    def __init__(self, styles: re.Pattern[str]) -> None:
+        self._styles = styles
+        self._by_tag: dict[int, tuple[int, ...]] = {}
+        self._elsewhere: set[int] = set()
+        self._found_styles: set[int] = set()
+        self._count = 0
+
+    def read(self, html: str) -> None:
+        """Add the matches of one batch.
+
+        An element that was not closed may be opened again elsewhere; the first one stands where its tag stands.
+        """
+        in_body = False
+        parsed = _ParsedRules()
+        found: dict[int, tuple[int, ...]] = {}
+        for rules, number_text in self._styles.findall(html):
+            matched, marks = parsed[rules]
+            number = int(number_text) if number_text else -1
+            if marks:
+                in_body = in_body or _BODY in marks
+                if _STYLE in marks and _FOREIGN_STYLE not in marks and number not in found:
+                    self._found_styles.add(number)
+            if number < 0 or not in_body or _EXCLUDED in marks:
+                self._elsewhere.update(matched)
+            elif number not in found:
+                found[number] = matched
+                self._count += len(matched)
+        if self._count > _MAX_MATCHES:
+            raise CssLimitError("too many elements match")
+        if self._by_tag:
+            found = {number: self._by_tag.get(number, ()) + found.get(number, ()) for number in {*self._by_tag, *found}}
+        self._by_tag = found
+
+    def matches(self) -> Matches:
+        """Everything that was read."""
+        return Matches(self._by_tag, frozenset(self._elsewhere), frozenset(self._found_styles))
+
+
+class _ParsedRules(dict[str, tuple[tuple[int, ...], tuple[int, ...]]]):
+    """Selectors and marked rules of ``style`` attributes; few different ones occur in a document."""
+
+    def __missing__(self, rules: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        numbers = sorted(int(number) for number in _RULE_NUMBER.findall(rules))
+        marks = tuple(number for number in numbers if number < _FIRST)
+        parsed = self[rules] = tuple(number - _FIRST for number in numbers if number >= _FIRST), marks
+        return parsed
