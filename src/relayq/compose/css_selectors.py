@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import tinycss2.nth  # type: ignore[import-untyped]
+import tinycss2.nth
 
 from relayq.compose.css_tokens import Node, Value, split_at, strip_blanks
 

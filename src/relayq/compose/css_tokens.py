@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import tinycss2  # type: ignore[import-untyped]
+import tinycss2
 
 _LINE_END = re.compile(r"\r\n|[\r\n\f]")
 _LONG_NUMBER = re.compile(r"[0-9]{1000,}")
