@@ -39,6 +39,7 @@ def command(words: Sequence[str], no_default_config: bool, show: bool) -> None:
         raise
     _tell_leftovers()
     say(*(f"warning: {warning}" for warning in settings.warnings))
+    _check_libraries(settings)
     if show:
         _print(settings)
 
@@ -50,6 +51,20 @@ def _tell_leftovers() -> None:
     for leftover in leftover_variables(os.environ):
         advice = f"use {leftover.use_instead}" if leftover.use_instead else "nothing corresponds to it"
         say(f"warning: environment {leftover.variable}: is not read; {advice}")
+
+
+def _check_libraries(settings: Settings) -> None:
+    """What ``run`` would not start without."""
+    from relayq.adapters.store import MissingLibraryError, check_engine
+    from relayq.config import ConfigurationError, Problem
+
+    if settings.store.address is None:
+        return
+    try:
+        check_engine(settings.store.address)
+    except MissingLibraryError as error:
+        where = settings.effective["storage-address"].where
+        raise ConfigurationError([Problem(where=where, key="storage-address", text=str(error))]) from error
 
 
 def _print(settings: Settings) -> None:

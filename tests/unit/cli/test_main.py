@@ -9,6 +9,7 @@ import click
 import pytest
 
 from relayq import __version__
+from relayq.adapters.store.open import _ENGINES
 from relayq.cli import main as main_module
 from relayq.cli.endings import CommandFailed, printable
 from relayq.cli.main import COMMANDS, main
@@ -83,6 +84,19 @@ def test_usage_errors_are_64_on_standard_error(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert text in captured.err
+
+
+def test_check_config_refuses_a_store_whose_library_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_ENGINES, "redis", ("of_tomorrow", "TomorrowStore", "redis"))
+    arguments = ["check-config", "--no-default-config", "--hostname=mta.test", "--show"]
+    assert main([*arguments, "--storage-address=redis://u:hunter2@h/0"]) == ExitCode.CONFIGURATION
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "relayq: option --storage-address: storage-address: stores at redis:// are not supported" in captured.err
+    assert "hunter2" not in captured.err
+    assert main([*arguments, "--storage-address=dir:///var/spool/bodies"]) == 0
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,16 +35,36 @@ def open_store(address: StoreAddress, threads: int = 1) -> MessageStore:
     Raises:
         MissingLibraryError: The engine's client library is not installed, or this version does not have the engine.
     """
+    make = _load_engine(address)
+    return make(address, threads)
+
+
+def check_engine(address: StoreAddress) -> None:
+    """See whether `open_store` would have what it needs, without making a store.
+
+    Raises:
+        MissingLibraryError: As `open_store` does.
+    """
+    _load_engine(address)
+
+
+def _load_engine(address: StoreAddress) -> Callable[[StoreAddress, int], MessageStore]:
     module_name, class_name, extra = _ENGINES[address.engine]
     path = f"{__package__}.{module_name}"
     if importlib.util.find_spec(path) is None:
         raise MissingLibraryError(f"stores at {address.scheme}:// are not supported yet; use dir:// or sqlite://")
     try:
         module = importlib.import_module(path)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingLibraryError(
             f"a store at {address.scheme}:// needs a library that is not installed ({error.name}): "
             f"pip install 'relayq[{extra}]'"
         ) from error
+    except ImportError as error:
+        # Installed, but too old for us, or made for another system.
+        raise MissingLibraryError(
+            f"a store at {address.scheme}:// needs a library that cannot be loaded ({error}): "
+            f"pip install --upgrade 'relayq[{extra}]'"
+        ) from error
     make: Callable[[StoreAddress, int], MessageStore] = getattr(module, class_name)
-    return make(address, threads)
+    return make

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from relayq.adapters.store import MissingLibraryError, open_store
+from relayq.adapters.store import MissingLibraryError, check_engine, open_store
 from relayq.adapters.store.directory import DirectoryStore
 from relayq.adapters.store.open import _ENGINES
 from relayq.adapters.store.sqlite import SqliteStore
@@ -20,19 +21,34 @@ async def test_the_engine_of_the_address(tmp_path: Path, engine: str, kind: type
     await store.close()
 
 
-@pytest.mark.parametrize("engine", ["mongodb", "postgresql", "mysql", "couchbase", "s3", "redis"])
-def test_an_engine_of_a_later_version_is_not_blamed_on_a_library(engine: str) -> None:
-    with pytest.raises(
-        MissingLibraryError, match=rf"^stores at {engine}:// are not supported yet; use dir:// or sqlite"
-    ):
-        open_store(StoreAddress(engine=engine, scheme=engine, hosts=(("h", None),), database="d"))
+def test_an_engine_of_a_later_version_is_not_blamed_on_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_ENGINES, "redis", ("of_tomorrow", "TomorrowStore", "redis"))
+    with pytest.raises(MissingLibraryError, match=r"^stores at rediss:// are not supported yet; use dir:// or sqlite"):
+        check_engine(StoreAddress(engine="redis", scheme="rediss", hosts=(("h", None),), database="0"))
 
 
-def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> object:
-        raise ImportError(name="driver")
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ModuleNotFoundError("No module", name="driver"), "is not installed (driver): pip install 'relayq[redis]'"),
+        (
+            ImportError("cannot import name 'x'"),
+            "cannot be loaded (cannot import name 'x'): pip install --upgrade 'relay",
+        ),
+    ],
+)
+def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, error: ImportError, text: str) -> None:
+    def fail(_name: str) -> object:
+        raise error
 
     monkeypatch.setitem(_ENGINES, "redis", ("sqlite", "SqliteStore", "redis"))  # stands for a module with a driver
     monkeypatch.setattr("relayq.adapters.store.open.importlib.import_module", fail)
-    with pytest.raises(MissingLibraryError, match=r"not installed \(driver\): pip install 'relayq\[redis\]'"):
-        open_store(StoreAddress(engine="redis", scheme="redis", hosts=(("h", None),), database="0"))
+    address = StoreAddress(engine="redis", scheme="redis", hosts=(("h", None),), database="0")
+    for use in (check_engine, open_store):
+        with pytest.raises(MissingLibraryError, match=re.escape(text)):
+            use(address)
+
+
+def test_what_is_there_passes_without_being_used(tmp_path: Path) -> None:
+    check_engine(StoreAddress(engine="directory", scheme="dir", path=str(tmp_path / "bodies")))
+    assert not list(tmp_path.iterdir())
