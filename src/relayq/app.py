@@ -480,6 +480,7 @@ def _composer_rules(settings: Settings) -> ComposerRules:
         oversign=settings.composing.dkim_oversign,
         template_headers=tuple(name.lower() for name in settings.composing.personalize_headers),
         escape=settings.composing.personalize_escape,
+        inline_important=settings.composing.inlinecss_important,
         responsive=ResponsiveOptions(
             host_name=settings.process.hostname,
             autotext=settings.composing.responsive_autotext,

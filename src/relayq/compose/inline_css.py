@@ -18,7 +18,7 @@ from relayq.compose.css_matching import CssLimitError, Matches
 from relayq.compose.css_sheet import Fate, Rule, Sheet, StyleSheets, edit_sheet, is_blank_sheet
 from relayq.compose.html_scan import END, OPEN, RAW, REST, SLOT, WIDTH, Markup, attributes_of, style_of
 from relayq.compose.mime_tree import parse_tree
-from relayq.compose.text_parts import read_texts, write_texts
+from relayq.compose.text_parts import TextPart, read_texts, write_texts
 
 MAX_CSS_CHARACTERS = 1 << 20
 """Spec html-css-dkim.md 2.5."""
@@ -55,8 +55,12 @@ class CssInliner:
         self._sheets = StyleSheets()
         self._rules: OrderedDict[tuple[str, ...], StyleRules] = OrderedDict()
 
-    def inline_message(self, mime: bytes, *, is_late: Callable[[], bool] = never, force: bool = False) -> bytes:
-        """Message with every HTML part inlined that is shown and not sealed; all else stays octet-identical.
+    def inline_message(
+        self, mime: bytes, *, is_late: Callable[[], bool] = never, force: bool = False
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """Message with every HTML part inlined that is shown and not sealed, and what had to stay as it was.
+
+        All else stays octet-identical.
 
         Args:
             mime: Message with CRLF line ends.
@@ -64,20 +68,24 @@ class CssInliner:
             force: Leave a part unchanged instead of giving up.
 
         Raises:
-            CssLimitError: A part is beyond the limits.
+            CssLimitError: A part is beyond the limits; the text names it: ``part 2 text/html: more than …``.
         """
         if _has_no_styles(mime):
-            return mime
+            return mime, ()
         root = parse_tree(mime)
-        changes = []
-        for source in read_texts(mime, root):
-            if source.part.media_type == "text/html":
-                try:
-                    changes.append((source, self.inline_html(source.text, is_late=is_late)))
-                except CssLimitError:
-                    if not force:
-                        raise
-        return write_texts(mime, root, changes)
+        changes: list[tuple[TextPart, str]] = []
+        left: list[str] = []
+        for number, source in enumerate(read_texts(mime, root), 1):
+            if source.part.media_type != "text/html":
+                continue
+            try:
+                changes.append((source, self.inline_html(source.text, is_late=is_late)))
+            except CssLimitError as error:
+                reason = f"part {number} text/html: {error}"
+                if not force:
+                    raise CssLimitError(reason) from None
+                left.append(reason)
+        return write_texts(mime, root, changes), tuple(left)
 
     def inline_html(self, text: str, *, is_late: Callable[[], bool] = never) -> str:
         """Document with its CSS inlined; the same document where there is nothing to inline.

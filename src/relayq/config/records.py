@@ -268,6 +268,7 @@ class ComposingSettings(Record):
     """How content is made.
 
     Attributes:
+        inlinecss_important: Rules that stay in a style sheet win against inlined ones.
         dkim_oversign: Sign headers once more than they occur.
         personalize_headers: Headers of a string ``mime`` that are templates.
         personalize_escape: Escaping of values in HTML parts.
@@ -275,6 +276,7 @@ class ComposingSettings(Record):
         responsive_icons: Pattern of icon addresses, ``None`` for text links.
     """
 
+    inlinecss_important: bool
     dkim_oversign: bool
     personalize_headers: tuple[str, ...]
     personalize_escape: Literal["none", "html"]

@@ -327,7 +327,7 @@ _DELIVERY = (
         YES,
     ),
     _row("long-lines", one_of("keep", "wrap", "fail"), "keep", _B, _R, "Lines above 998 octets.", YES),
-    _row("inlinecss-important", boolean(), "true", _C, _R, "Rules kept in a style sheet get `!important`.", NOT_YET),
+    _row("inlinecss-important", boolean(), "true", _C, _R, "Rules kept in a style sheet get `!important`.", YES),
     _row("dkim-oversign", boolean(), "true", _B, _R, "Sign headers once more than they occur.", YES),
     _row("personalize-headers", strings(), "subject", _C, _R, "Headers that are templates.", YES),
     _row("personalize-escape", one_of("none", "html"), "none", _C, _R, "How inserted values are escaped.", YES),

@@ -19,6 +19,7 @@ import msgspec
 from relayq.compose import (
     ComposeError,
     ConversionImpossibleError,
+    CssInliner,
     HeaderEdits,
     HeaderError,
     LongLineError,
@@ -42,6 +43,8 @@ from relayq.smtp import Capabilities, normalise_line_ends
 
 TEMPLATE_SECONDS = 2.0
 """For all templates of one message (spec templates.md 10)."""
+INLINING_SECONDS = 5.0
+"""For all style sheets of one message (spec html-css-dkim.md 2.5)."""
 SIGNING_THREADS = 2
 
 _NO_DOWNLOADS = DownloadFailure("downloads are not supported yet", is_temporary=False)
@@ -57,6 +60,7 @@ class ComposerRules(msgspec.Struct, frozen=True, kw_only=True):
         template_headers: Headers of a string ``mime`` that are templates, in lower case.
         escape: Escaping of values in HTML parts that ask for none themselves.
         responsive: For a ``mime`` that is an object.
+        inline_important: Rules that stay in a style sheet win against inlined ones (``inlinecss-important``).
     """
 
     eight_bit: Literal["convert", "send"] = "convert"
@@ -65,6 +69,7 @@ class ComposerRules(msgspec.Struct, frozen=True, kw_only=True):
     template_headers: tuple[str, ...] = ("subject",)
     escape: Literal["none", "html"] = "none"
     responsive: ResponsiveOptions = ResponsiveOptions()
+    inline_important: bool = True
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +98,7 @@ class Composer:
         self._clock = clock
         self._warn = warn
         self._private_keys = PrivateKeys()
+        self._inliner = CssInliner(important=rules.inline_important)
         self._threads: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
@@ -125,14 +131,14 @@ class Composer:
             DeliveryError: ``responsive/error``: it cannot be composed, or needs something that cannot be done;
                 ``amqp/invalid``: ``headers`` is not usable.
         """
-        if message.inline_css:
-            raise _impossible("inlinecss is not supported yet")
         keys = () if message.dkim is None else self._signing_keys(message)
         if message.mime_object is not None:
             octets, further_keys = self._build(message, seen_at)
             keys += further_keys
         else:
             octets = self._read(message)
+        if message.inline_css:
+            octets = self._inline(message, octets)
         if "headers" in message.members:
             octets = _edit_headers(message, octets)
         if octets.isascii():
@@ -202,6 +208,19 @@ class Composer:
         for unrendered in failed:
             self._warn("compose", f"{message.recipient.text}: sent unpersonalised: {unrendered}")
         return rendered
+
+    def _inline(self, message: Message, octets: bytes) -> bytes:
+        """Style sheets moved into the elements, part by part; with ``force`` a part beyond the limits stays."""
+        until = self._clock.monotonic() + INLINING_SECONDS
+        try:
+            inlined, left = self._inliner.inline_message(
+                octets, is_late=lambda: self._clock.monotonic() >= until, force=message.force
+            )
+        except ComposeError as error:
+            raise _impossible(f"inlinecss: {error}") from None
+        for note in left:
+            self._warn("compose", f"{message.recipient.text}: inlinecss: sent as it was: {note}")
+        return inlined
 
     def _signing_keys(self, message: Message) -> tuple[SigningKey, ...]:
         """Keys of the message; a bad one is found here, before a connection is made."""

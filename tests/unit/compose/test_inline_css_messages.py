@@ -15,7 +15,7 @@ INLINED = '<p style="color:red">Hi</p>\r\n'
 
 
 def inline(mime: bytes, *, force: bool = False) -> bytes:
-    return CssInliner().inline_message(mime, force=force)
+    return CssInliner().inline_message(mime, force=force)[0]
 
 
 def message_of(body: bytes | str, *headers: str) -> bytes:

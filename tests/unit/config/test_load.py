@@ -190,7 +190,6 @@ def test_a_file_names_no_further_file(tmp_path: Path) -> None:
         ),
         ("smtp-threads: 4", 'smtp-threads: "4" is not supported yet; expected 0 or 1'),
         ("www-port: 8485", 'www-port: "8485" is not supported yet; expected no value'),
-        ("inlinecss-important: no", 'inlinecss-important: "no" is not supported yet; expected true'),
     ],
 )
 def test_one_problem_of_a_file(tmp_path: Path, text: str, line: str) -> None:

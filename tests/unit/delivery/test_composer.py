@@ -60,20 +60,49 @@ def test_nul_needs_force() -> None:
     assert COMPOSER.prepare_now(with_facts(mime=b"a\0b\0\r\n", force=True)).octets == b"ab\r\n"
 
 
-@pytest.mark.parametrize(
-    ("facts", "wish"),
-    [
-        ({"inline_css": True}, "inlinecss"),
-    ],
-)
-@pytest.mark.parametrize("force", [False, True])
-def test_what_is_asked_for_and_cannot_be_done_is_not_left_out_silently(
-    facts: dict[str, object], wish: str, force: bool
-) -> None:
-    with pytest.raises(Refused, match=f"^responsive/error: {wish} is not supported") as caught:
-        COMPOSER.prepare_now(with_facts(force=force, **facts))
+STYLED = b"Content-Type: text/html\r\n\r\n<style>p{color:{$c}} p:hover{top:0}</style><p>{$x}</p>\r\n"
 
-    assert caught.value.state is DeliveryState.RESPONSIVE
+
+def test_style_sheets_are_inlined_if_asked_for_after_personalisation() -> None:
+    facts = {"mime": STYLED, "data": msgspec.Raw(b'{"c": "red", "x": "<p>Hi"}'), "inline_css": True}
+    body = b'p:hover{top:0!important}</style><p style="color:red"><p style="color:red">Hi</p>\r\n'
+
+    assert COMPOSER.prepare_now(with_facts(**facts)).octets.endswith(b"<style> " + body)
+    assert (
+        composer(inline_important=False)
+        .prepare_now(with_facts(**facts))
+        .octets.endswith(b"<style> " + body.replace(b"!important", b""))
+    )
+    assert b"p{color:red}" in COMPOSER.prepare_now(with_facts(**facts | {"inline_css": False})).octets
+
+
+def test_header_edits_come_after_inlining() -> None:
+    edits = msgspec.Raw(b'{"replace": {"Content-Type": "text/plain"}}')
+    content = COMPOSER.prepare_now(with_facts(mime=STYLED, inline_css=True, members={"headers": edits}))
+
+    assert content.octets.startswith(b"Content-Type: text/plain\r\n")
+    assert b'<p style="color:' not in content.octets  # {$c} is no value
+    assert content.octets.count(b"<style>") == 1
+
+
+def test_style_sheets_of_an_object_are_inlined() -> None:
+    html = "<style>p{color:red}</style><p>Grüße</p>"
+    given = msgspec.json.encode({"from": "a@x.test", "subject": "x", "html": html})
+    content = COMPOSER.prepare_now(with_facts(mime=None, mime_object=msgspec.Raw(given), inline_css=True))
+
+    assert b'<p style=3D"color:red">Gr=C3=BC=C3=9Fe</p>' in content.octets
+
+
+def test_a_sheet_beyond_the_limits_fails_the_message_unless_forced() -> None:
+    big = b"Content-Type: text/html\r\n\r\n<style>p{a:b}" + b"/" * (1 << 20) + b"</style><p>x</p>\r\n"
+    warnings: list[tuple[str, str]] = []
+    made = PreparesNow(ComposerRules(), ManualClock(NOW), lambda component, text: warnings.append((component, text)))
+    reason = "part 1 text/html: more than 1 MiB of CSS"
+    with pytest.raises(Refused, match=f"^responsive/error: inlinecss: {reason}$"):
+        made.prepare_now(with_facts(mime=big, inline_css=True))
+    assert warnings == []
+    assert made.prepare_now(with_facts(mime=big, inline_css=True, force=True)).octets == big
+    assert warnings == [("compose", f"a@x.test: inlinecss: sent as it was: {reason}")]
 
 
 def test_a_message_that_has_to_wait_says_how_long_and_why() -> None:
