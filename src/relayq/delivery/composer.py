@@ -119,7 +119,7 @@ class Composer:
         if "headers" in message.members:
             _parse_edits(message)
 
-    def prepare(self, message: Message, seen_at: datetime) -> Content:
+    async def prepare(self, message: Message, seen_at: datetime) -> Content:
         """Content of a message that carries it in the JSON.
 
         Args:

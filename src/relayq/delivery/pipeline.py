@@ -149,7 +149,7 @@ class Pipeline:
         """
         error: DeliveryError | None = None
         try:
-            content = self._content_of(job)  # responsive
+            content = await self._content_of(job)  # responsive
             if isinstance(content, Content):
                 job.trail.octets = content.octets
             attempt = await self._deliver(job, content)  # dns … message
@@ -168,10 +168,10 @@ class Pipeline:
         latency = self._clock.monotonic() - job.item.consumed_at
         self._observer.attempt_finished(job.message, attempt, decision.outcome, error, latency)
 
-    def _content_of(self, job: Job) -> Content | StoredContent:
+    async def _content_of(self, job: Job) -> Content | StoredContent:
         """What lies in the JSON is composed at once; what lies in the store stays a promise until it is needed."""
         if has_content(job.message) or self._bodies is None:
-            return self._composer.prepare(job.message, job.seen_at)
+            return await self._composer.prepare(job.message, job.seen_at)
         self._composer.check(job.message)
         return StoredContent(job.message, job.seen_at, self._bodies, self._composer)
 

@@ -41,5 +41,5 @@ class StoredContent:
         body = await self._bodies.load(self._message.key)
         if not body:
             raise Refused(DeliveryState.STORAGE, Scope.MESSAGE, "the entry is empty")
-        self.loaded = self._composer.prepare(with_body(self._message, body), self._seen_at)
+        self.loaded = await self._composer.prepare(with_body(self._message, body), self._seen_at)
         return self.loaded

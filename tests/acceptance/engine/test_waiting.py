@@ -206,10 +206,10 @@ async def test_a_crash_while_handling_one_message_sends_it_back_and_spares_the_o
 ) -> None:
     prepare = Composer.prepare
 
-    def fragile(self: Composer, message: Message, seen_at: datetime) -> Content:
+    async def fragile(self: Composer, message: Message, seen_at: datetime) -> Content:
         if message.mime == b"poison\r\n":
             raise RuntimeError("a bug")
-        return prepare(self, message, seen_at)
+        return await prepare(self, message, seen_at)
 
     monkeypatch.setattr(Composer, "prepare", fragile)
     async with Engine() as engine:

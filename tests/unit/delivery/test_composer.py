@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -22,7 +22,9 @@ NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 
 class PreparesNow(Composer):
     def prepare_now(self, message: Message) -> Content:
-        return self.prepare(message, NOW)
+        with pytest.raises(StopIteration) as done:
+            self.prepare(message, NOW).send(None)  # waits for nothing
+        return cast("Content", done.value.value)
 
 
 def composer(**rules: Any) -> PreparesNow:
