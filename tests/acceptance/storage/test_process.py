@@ -87,7 +87,7 @@ async def test_a_missing_library_ends_the_start(tmp_path: Path, monkeypatch: pyt
     def fail(address: StoreAddress, threads: int) -> MessageStore:
         raise MissingLibraryError(f"a store at {address.scheme}:// needs a library")
 
-    monkeypatch.setattr("relayq.app.open_store", fail)
+    monkeypatch.setattr("relayq.app.worker.open_store", fail)
     log = tmp_path / "log"
     options = (
         "--storage-address=mongodb://u:hunter2@h/d/c",

@@ -1,0 +1,20 @@
+"""The composition root of a worker: the only place that knows every part. Layer 6.
+
+``worker`` builds every object and passes it what it uses, ``rules`` cuts the settings into records for the parts,
+``broker`` makes the broker that is configured; nobody below sees :class:`~relayq.config.Settings`.
+"""
+
+from relayq.app.broker import LogLine, SilentListener, open_broker, rabbitmq_options
+from relayq.app.run import exit_code_of, run_worker, spare_the_collector
+from relayq.app.worker import Worker
+
+__all__ = [
+    "LogLine",
+    "SilentListener",
+    "Worker",
+    "exit_code_of",
+    "open_broker",
+    "rabbitmq_options",
+    "run_worker",
+    "spare_the_collector",
+]
