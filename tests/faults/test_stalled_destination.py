@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -17,7 +17,7 @@ STALLED = 1000
 MESSAGES = 3000
 SHARE = 0.9
 WALL_SHARE = 0.5
-ROUNDS = 3
+ROUNDS = 10
 
 
 class Effort(NamedTuple):
@@ -51,26 +51,37 @@ def _grew(engine: Engine, count: int) -> Callable[[], bool]:
 
 @pytest.mark.slow
 async def test_a_destination_that_never_answers_is_not_felt_by_another() -> None:
-    async with Engine("smtp-out-timeout-intro=120", "shutdown-timeout=1") as engine:
-        engine.route("stalled.test", (10, "mx.stalled.test", "127.0.0.1"))
-        engine.route("healthy.test", (10, "mx.healthy.test", "127.0.0.2"))
-        await engine.serve([Stall()])
-        await engine.sink("127.0.0.2")
-        await time_for_the_others(engine, "warm-up")
+    options = ("smtp-out-timeout-intro=120", "shutdown-timeout=1")
+    async with Engine(*options) as undisturbed, Engine(*options) as disturbed:
+        for engine in (undisturbed, disturbed):
+            engine.route("healthy.test", (10, "mx.healthy.test", "127.0.0.2"))
+            await engine.sink("127.0.0.2")
+            await time_for_the_others(engine, "warm-up")
+        disturbed.route("stalled.test", (10, "mx.stalled.test", "127.0.0.1"))
+        await disturbed.serve([Stall()])
+        await disturbed.send(*(mail(f"s{number}", recipient="anna@stalled.test") for number in range(STALLED)))
+        await eventually(lambda: disturbed.worker.scheduler.held >= STALLED, "they fill the whole window")
+        await eventually(lambda: disturbed.worker.scheduler.held <= STALLED * 0.6, "half of it is free again", 5)
+        alone: list[Effort] = []
+        beside: list[Effort] = []
         with collector_at_rest():
-            alone = [await time_for_the_others(engine, f"alone{number}") for number in range(ROUNDS)]
-        await engine.send(*(mail(f"s{number}", recipient="anna@stalled.test") for number in range(STALLED)))
-        await eventually(lambda: engine.worker.scheduler.held >= STALLED, "they fill the whole window")
-        await eventually(lambda: engine.worker.scheduler.held <= STALLED * 0.6, "half of it is free again", 5)
-        with collector_at_rest():
-            beside = [await time_for_the_others(engine, f"beside{number}") for number in range(ROUNDS)]
-        # Everything runs in this process, so the CPU it needs is its throughput; the time on the wall, which a shared
-        # machine stretches at will, only has to show that nobody waits. The best of several rounds counts.
-        assert min(effort.cpu for effort in alone) / min(effort.cpu for effort in beside) >= SHARE, (alone, beside)
-        assert min(effort.wall for effort in alone) / min(effort.wall for effort in beside) >= WALL_SHARE, (
-            alone,
-            beside,
-        )
+            for number in range(ROUNDS):
+                alone.append(await time_for_the_others(undisturbed, f"m{number}"))
+                beside.append(await time_for_the_others(disturbed, f"m{number}"))
+                if number >= 2 and _is_hardly_felt(alone, beside):
+                    break
+        assert _is_hardly_felt(alone, beside), (alone, beside)
+
+
+def _is_hardly_felt(alone: Sequence[Effort], beside: Sequence[Effort]) -> bool:
+    """Whether the best rounds are as good as promised.
+
+    Everything runs in this process, so the CPU it needs is its throughput; the time on the wall, which a shared machine
+    stretches at will, only has to show that nobody waits.
+    """
+    cpu = min(effort.cpu for effort in alone) / min(effort.cpu for effort in beside)
+    wall = min(effort.wall for effort in alone) / min(effort.wall for effort in beside)
+    return cpu >= SHARE and wall >= WALL_SHARE
 
 
 @contextlib.contextmanager
