@@ -5,35 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import Commands
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-class Commands:
-    """Runs commands against one broker."""
-
-    def __init__(self, address: str) -> None:
-        self.settings = ["--no-default-config", f"--rabbitmq-address={address}", "--hostname=host.example"]
-
-    def line(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "relayq", words[0], *self.settings, *words[1:]]
-
-    def run(self, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        done = subprocess.run(self.line(*words), input=given, capture_output=True, timeout=60, check=False)
-        assert b"Traceback" not in done.stderr
-        return done
-
-    def succeed(self, *words: str, given: bytes = b"") -> bytes:
-        done = self.run(*words, given=given)
-        assert (done.returncode, done.stderr) == (0, b"")
-        return done.stdout
-
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self.line(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.fixture(params=["embedded", "rabbitmq"])

@@ -4,7 +4,7 @@
 ``broker`` makes the broker that is configured; nobody below sees :class:`~relayq.config.Settings`.
 """
 
-from relayq.app.broker import LogLine, SilentListener, open_broker, rabbitmq_options
+from relayq.app.broker import LogLine, SilentListener, open_broker, open_inspector, rabbitmq_options
 from relayq.app.run import exit_code_of, run_worker, spare_the_collector
 from relayq.app.worker import Worker
 
@@ -14,6 +14,7 @@ __all__ = [
     "Worker",
     "exit_code_of",
     "open_broker",
+    "open_inspector",
     "rabbitmq_options",
     "run_worker",
     "spare_the_collector",

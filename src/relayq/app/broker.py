@@ -1,18 +1,19 @@
-"""The broker that the configuration asks for."""
+"""The broker that the configuration asks for, and what looks at its queues."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from relayq.adapters.clock import SystemClock
-from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions
-from relayq.adapters.rabbitmq import Endpoint, RabbitMqBroker, RabbitMqOptions
+from relayq.adapters.embedded import EmbeddedBroker, EmbeddedInspector, EmbeddedOptions
+from relayq.adapters.rabbitmq import Endpoint, RabbitMqBroker, RabbitMqInspector, RabbitMqOptions
 from relayq.config import BrokerAddress, EmbeddedAddress, Settings
 from relayq.ports import (
     Broker,
     BrokerListener,
     Clock,
     Publication,
+    QueueInspector,
 )
 
 LogLine = Callable[[str, str], None]
@@ -67,6 +68,21 @@ def open_broker(
     return RabbitMqBroker(
         rabbitmq_options(settings, address, time_limit, purpose, is_worker=is_worker), listener, clock, log
     )
+
+
+def open_inspector(settings: Settings, *, time_limit: float, log: LogLine | None = None) -> QueueInspector:
+    """What looks at the queues of the broker that ``rabbitmq-address`` names, not yet opened.
+
+    Args:
+        settings: Whole configuration.
+        time_limit: Seconds to wait for the broker.
+        log: Called with level and text.
+    """
+    address = settings.broker.address
+    if isinstance(address, EmbeddedAddress):
+        return EmbeddedInspector(address.path, SystemClock(), time_limit)
+    options = rabbitmq_options(settings, address, time_limit, "queue", is_worker=False)
+    return RabbitMqInspector(options, SystemClock(), log or _discard)
 
 
 def _discard(level: str, text: str) -> None:

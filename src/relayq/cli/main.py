@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, _Entry]] = {
     "run": _Entry("run", "Deliver messages from the outbox until told to stop."),
     "inject": _Entry("inject", "Publish messages, JSON or MIME, to the outbox."),
     "results": _Entry("results", "Print what became of messages."),
+    "queue": _Entry("queues", "Show how many messages lie in which queue, or delete them."),
     "check-config": _Entry("check_config", "Check the configuration."),
     "sink": _Entry("sink", "SMTP server that accepts and forgets, with scripted replies."),
     "demo": _Entry("demo", "A whole installation at once; nothing leaves the machine."),

@@ -27,6 +27,7 @@ from relayq.ports.network import (
     TlsFailureKind,
 )
 from relayq.ports.observer import Observer
+from relayq.ports.queues import DomainState, QueueInspector, QueueState
 from relayq.ports.resolver import DnsAnswer, DnsError, DnsFailureKind, MxRecord, Resolver
 from relayq.ports.store import MessageStore, StoreAddress, StoreDamagedError, StoreError, StoreUnavailableError
 
@@ -45,6 +46,7 @@ __all__ = [
     "DnsError",
     "DnsFailureKind",
     "DomainPolicies",
+    "DomainState",
     "LocalShortageError",
     "MessageStore",
     "MxRecord",
@@ -53,7 +55,9 @@ __all__ = [
     "OutboxItem",
     "Properties",
     "Publication",
+    "QueueInspector",
     "QueueRole",
+    "QueueState",
     "Resolver",
     "Secured",
     "StoreAddress",

@@ -59,16 +59,22 @@ def prepare_file(path: Path) -> None:
         OSError: Not usable now: read-only file system. Try again later.
     """
     _create_if_missing(path)
+    check_file(path)
+
+
+def check_file(path: Path) -> None:
+    """Make sure that a file that exists is one of ours that we may use; raises the last three of `prepare_file`."""
     _check_permission(path)
     _check_identity(path)
 
 
-def connect(path: Path, busy_timeout: float = 1.0) -> sqlite3.Connection:
-    """Open a prepared file; the connection belongs to the calling thread, which holds the turn to write.
+def connect(path: Path, busy_timeout: float = 1.0, *, any_thread: bool = False) -> sqlite3.Connection:
+    """Open a prepared file; the caller holds the turn to write.
 
     Args:
         path: The file.
         busy_timeout: Seconds to wait for SQLite's own locks, which only tools that know nothing of turns hold.
+        any_thread: The connection may be used by one thread after the other, instead of the calling one only.
 
     Raises:
         BrokerRefusedError: No permission for a file beside it (77).
@@ -77,7 +83,7 @@ def connect(path: Path, busy_timeout: float = 1.0) -> sqlite3.Connection:
         OSError: As before.
     """
     try:
-        return _connect(path, busy_timeout)
+        return _connect(path, busy_timeout, any_thread=any_thread)
     except sqlite3.OperationalError:
         _check_permission(path)
         raise
@@ -85,9 +91,14 @@ def connect(path: Path, busy_timeout: float = 1.0) -> sqlite3.Connection:
         raise damaged(path, error) from error
 
 
-def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
+def _connect(path: Path, busy_timeout: float, *, any_thread: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        _uri(path, "mode=rw"), uri=True, isolation_level=None, timeout=busy_timeout, cached_statements=256
+        _uri(path, "mode=rw"),
+        uri=True,
+        isolation_level=None,
+        timeout=busy_timeout,
+        cached_statements=256,
+        check_same_thread=not any_thread,
     )
     try:
         _check_tables(connection)

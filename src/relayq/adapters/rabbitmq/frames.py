@@ -73,6 +73,7 @@ _EXPECTED_METHODS: dict[int, type[base.Frame]] = {
         commands.Exchange.DeclareOk,
         commands.Queue.DeclareOk,
         commands.Queue.BindOk,
+        commands.Queue.PurgeOk,
         commands.Basic.QosOk,
         commands.Basic.ConsumeOk,
         commands.Basic.Cancel,
@@ -370,6 +371,12 @@ def encode_queue_bind(channel: int, queue: str, exchange: str) -> bytes:
     name = encode_short_string(queue)
     payload = _INDEX.pack(commands.Queue.Bind.index) + b"\x00\x00" + name + encode_short_string(exchange) + name
     return _frame(channel, payload + b"\x00" + encode.field_table({}))
+
+
+def encode_queue_purge(channel: int, queue: str) -> bytes:
+    """``queue.purge``."""
+    payload = _INDEX.pack(commands.Queue.Purge.index) + b"\x00\x00" + encode_short_string(queue) + b"\x00"
+    return _frame(channel, payload)
 
 
 def encode_exchange_declare(channel: int, exchange: str, *, passive: bool, durable: bool) -> bytes:
