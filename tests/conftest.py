@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from tests.support.servers import RabbitMqNode, SmtpSink
+from tests.support.stores.databases import DatabaseServer, MariaDbServer, PostgreSqlServer, RedisServer
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -24,7 +25,9 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 LOOPS: Mapping[str, LoopFactory] = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 CHOSEN_LOOP = os.environ.get("RELAYQ_TEST_LOOP", "uvloop")
-SERVER_FIXTURES = frozenset({"rabbitmq", "rabbitmq_vhost", "own_rabbitmq", "smtp_sink", "smtp_sink_factory"})
+SERVER_FIXTURES = frozenset(
+    {"rabbitmq", "rabbitmq_vhost", "own_rabbitmq", "smtp_sink", "smtp_sink_factory", "postgresql", "mariadb", "redis"}
+)
 
 
 def pytest_configure() -> None:
@@ -94,3 +97,30 @@ def smtp_sink_factory() -> Iterator[Callable[..., SmtpSink]]:
 def smtp_sink(smtp_sink_factory: Callable[..., SmtpSink]) -> SmtpSink:
     """One sink on 127.0.0.1 that accepts everything and keeps what it got."""
     return smtp_sink_factory(keep=True)
+
+
+def _running(server: type[DatabaseServer]) -> Iterator[DatabaseServer]:
+    if not server.is_installed():
+        missing_server(server.package)
+    if os.geteuid() != 0:
+        missing_server(f"{server.package} in a root directory of its own, which takes root,")
+    with server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[DatabaseServer]:
+    """A PostgreSQL server, one per test session, with an empty database."""
+    yield from _running(PostgreSqlServer)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[DatabaseServer]:
+    """A MariaDB server, one per test session, with an empty database."""
+    yield from _running(MariaDbServer)
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[DatabaseServer]:
+    """A Redis server, one per test session."""
+    yield from _running(RedisServer)

@@ -435,7 +435,7 @@ _STORE = (
         "",
         _A,
         _FIXED,
-        "Store of message bodies; empty = none. Only `dir:` and `sqlite:` work so far.",
+        "Store of message bodies; empty = none. Some need a library, see storage.md.",
         YES,
         secret=True,
     ),

@@ -16,10 +16,11 @@ from typing import Protocol
 import pytest
 
 from relayq.adapters.memory import MemoryStore
-from relayq.adapters.store import sqlite
 from relayq.adapters.store.directory import DirectoryStore
+from relayq.adapters.store.rows import PART_BYTES
 from relayq.adapters.store.sqlite import SqliteStore
 from relayq.ports import MessageStore, StoreAddress
+from tests.contract.store.sql_factories import MySqlFactory, PostgreSqlFactory
 
 PATIENCE = 30.0  # seconds; nothing waits that long unless it is broken
 
@@ -147,7 +148,7 @@ class SqliteFactory:
 
     def make(self, *, compress: bool = False, part_bytes: int | None = None) -> MessageStore:
         return SqliteStore(
-            address("sqlite", self._path, compress=compress), threads=2, part_bytes=part_bytes or sqlite.PART_BYTES
+            address("sqlite", self._path, compress=compress), threads=2, part_bytes=part_bytes or PART_BYTES
         )
 
     def make_unreachable(self) -> MessageStore:
@@ -187,6 +188,11 @@ def address(engine: str, path: Path, *, compress: bool = False) -> StoreAddress:
 ADAPTERS: dict[str, tuple[Callable[[pytest.FixtureRequest], StoreFactory], tuple[pytest.MarkDecorator, ...]]] = {
     "directory": (lambda request: DirectoryFactory(request.getfixturevalue("tmp_path")), ()),
     "sqlite": (lambda request: SqliteFactory(request.getfixturevalue("tmp_path")), ()),
+    "postgresql": (
+        lambda request: PostgreSqlFactory(request.getfixturevalue("postgresql").address),
+        (pytest.mark.server,),
+    ),
+    "mariadb": (lambda request: MySqlFactory(request.getfixturevalue("mariadb").address), (pytest.mark.server,)),
     "memory": (lambda _request: MemoryFactory(), ()),
 }
 

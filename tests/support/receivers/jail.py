@@ -102,20 +102,24 @@ class Jail:
         """Give the root this machine's ``/bin/sh``, for a server that runs programs by command line."""
         shutil.copy2(Path("/bin/sh").resolve(), self.root / "usr/bin/sh")
 
-    def start(self, *command: str) -> Process:
+    def start(self, *command: str, user: str = "root") -> Process:
         """Start a program of the package inside; its output goes to the file ``output`` of the root."""
         return Process(
-            [CHROOT, str(self.root), *command], env=self._environment(), log_file=self.root / "output", cwd=self.root
+            [*self._enter(user), *command], env=self._environment(), log_file=self.root / "output", cwd=self.root
         )
 
-    def run(self, *command: str) -> str:
+    def _enter(self, user: str) -> tuple[str, ...]:
+        uid = self.uids.get(user, 0)
+        return (CHROOT, f"--userspec={uid}:{uid}", "--groups=", str(self.root))
+
+    def run(self, *command: str, user: str = "root") -> str:
         """Run a program of the package inside to its end and return what it printed.
 
         Raises:
             ServerNotReady: It failed; its output is in the message.
         """
         done = subprocess.run(
-            [CHROOT, str(self.root), *command], env=self._environment(), stdin=subprocess.DEVNULL,
+            [*self._enter(user), *command], env=self._environment(), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=COMMAND_SECONDS, check=False,
         )  # fmt: skip
         if done.returncode:

@@ -13,13 +13,10 @@ from functools import partial
 from typing import TypeVar
 
 from relayq.adapters.store.encoding import IDENTITY, join, pack, part_keys, split, unpack
+from relayq.adapters.store.rows import PART_BYTES, SWEEP_BATCH, check_size, parts_of, removable_parts_of, size_of
 from relayq.adapters.store.threads import IoThreads
-from relayq.ports import StoreAddress, StoreDamagedError, StoreUnavailableError
-from relayq.ports.store import LARGEST_BODY_BYTES
+from relayq.ports import StoreAddress, StoreUnavailableError
 
-PART_BYTES = 64 * 1024 * 1024
-MOST_PARTS = 100_000
-SWEEP_BATCH = 1000
 LOCK_SECONDS = 5.0
 
 _SCHEMA = """
@@ -105,11 +102,10 @@ class BodyRows:
             return None
         value, encoding, size, parts = row
         value = value or b""
-        if parts:
-            ids = part_keys(key, _whole(parts, MOST_PARTS))
-            value = join((self._part(connection, part) for part in ids), _whole(size, LARGEST_BODY_BYTES))
-        elif size is not None and size != len(value):
-            raise StoreDamagedError(f"{len(value)} octets instead of {size}")
+        if ids := part_keys(key, parts_of(parts)):
+            value = join((self._part(connection, part) for part in ids), size_of(size))
+        else:
+            check_size(value, size)
         return unpack(value, encoding)
 
     def _part(self, connection: sqlite3.Connection, key: str) -> bytes | None:
@@ -152,7 +148,7 @@ class BodyRows:
 
     def _parts_of(self, connection: sqlite3.Connection, key: str) -> list[str]:
         row = connection.execute("SELECT parts FROM messages WHERE id = ?", (key,)).fetchone()
-        return [] if row is None or not row[0] else part_keys(key, _whole(row[0], MOST_PARTS))
+        return [] if row is None else part_keys(key, removable_parts_of(row[0]))
 
     def sweep(self, now: int) -> bool:
         """Remove up to `SWEEP_BATCH` expired rows; true when there may be more."""
@@ -226,14 +222,3 @@ class BodyRows:
                 self._connections.remove(connection)
         connection.close()
         self._local.connection = None
-
-
-def _whole(number: object, highest: int) -> int:
-    """A number as another program may have written it.
-
-    Raises:
-        StoreDamagedError: It is none, or far out of range.
-    """
-    if not isinstance(number, int) or not 0 <= number <= highest:
-        raise StoreDamagedError("the number of parts or their size makes no sense")
-    return number

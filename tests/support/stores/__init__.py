@@ -1,0 +1,1 @@
+"""Servers that keep bodies, started privately on loopback for one test session."""

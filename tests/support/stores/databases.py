@@ -1,0 +1,194 @@
+"""Private database servers on loopback, unpacked and not installed, with nothing flushed to disk.
+
+They are what message stores stand on. A killed one can be started again, on the same port with the same data.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from tests.support.ports import free_port
+from tests.support.processes import Process
+from tests.support.receivers.jail import JailedServer
+
+LOOPBACK = "127.0.0.1"
+USER = "relayq"
+PASSWORD = "s3cret/pässwörd"
+DATABASE = "bodies"
+START_SECONDS = 30.0
+
+
+class DatabaseServer(JailedServer):
+    """A server with one database, made at the first start.
+
+    Attributes:
+        port: Where it listens.
+    """
+
+    user = "root"
+
+    @property
+    def address(self) -> str:
+        """Where a store is in it."""
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = free_port()
+        self._is_made = False
+
+    def make(self) -> None:
+        """Lay out the data; done once."""
+        raise NotImplementedError
+
+    def configure(self) -> None:
+        """Make the data unless they are there."""
+        if not self._is_made:
+            self.make()
+            self._is_made = True
+
+    def start(self) -> None:
+        """Start the server and wait until it serves."""
+        self.configure()
+        self._process = self.jail.start(*self.command(), user=self.user)
+        self._process.wait_until(self.is_ready, timeout=START_SECONDS, what=self.package)
+
+    def kill(self) -> None:
+        """End it with SIGKILL, as a crash would."""
+        self._running.kill()
+
+    def stop(self) -> None:
+        """Shut it down in order."""
+        self._running.stop()
+
+    @property
+    def _running(self) -> Process:
+        assert self._process is not None, "the server was never started"
+        return self._process
+
+    def _answers(self, question: bytes, length: int) -> bytes:
+        """What it says to ``question``; nothing when it does not answer."""
+        try:
+            with socket.create_connection((LOOPBACK, self.port), timeout=5) as probe:
+                probe.sendall(question)
+                return probe.recv(length)
+        except OSError:
+            return b""
+
+
+class PostgreSqlServer(DatabaseServer):
+    """PostgreSQL, one database, passwords with SCRAM."""
+
+    package = "postgresql"
+    users = ("postgres",)
+    user = "postgres"
+
+    @property
+    def address(self) -> str:
+        """A store in its only database."""
+        return f"postgresql://{USER}:{PASSWORD.replace('/', '%2F')}@{LOOPBACK}:{self.port}/{DATABASE}"
+
+    def make(self) -> None:
+        """A cluster whose only user owns the database."""
+        self.jail.add_shell()
+        self.jail.folder("data", "postgres", mode=0o700)
+        self.jail.folder("tmp", "postgres", mode=0o700)
+        self.jail.write("tmp/password", f"{PASSWORD}\n")
+        self._run("initdb", "-D", "/data", "-U", USER, "--auth=scram-sha-256", "--pwfile=/tmp/password", "--no-sync",
+                  "--encoding=UTF8", "--no-locale", "--no-instructions")  # fmt: skip
+        with (self.jail.root / "sql").open("w") as sql:
+            sql.write(f"CREATE DATABASE {DATABASE}\n")
+        self.jail.run("sh", "-c", f"{self._program('postgres')} --single -D /data postgres </sql", user=self.user)
+
+    def _program(self, name: str) -> str:
+        [path] = self.jail.root.glob(f"usr/lib/postgresql/*/bin/{name}")
+        return f"/{path.relative_to(self.jail.root)}"
+
+    def _run(self, name: str, *arguments: str) -> None:
+        self.jail.run(self._program(name), *arguments, user=self.user)
+
+    def command(self) -> Sequence[str]:
+        """Small, and careless."""
+        options = (
+            f"port={self.port}", f"listen_addresses={LOOPBACK}", "unix_socket_directories=/tmp", "fsync=off",
+            "full_page_writes=off", "autovacuum=off", "shared_buffers=16MB", "max_connections=40",
+            "dynamic_shared_memory_type=mmap", "log_min_messages=fatal",
+        )  # fmt: skip
+        return (self._program("postgres"), "-D", "/data", *(word for option in options for word in ("-c", option)))
+
+    def is_ready(self) -> bool:
+        """Whether it refuses encryption, which it does once it serves."""
+        return self._answers(b"\0\0\0\x08\x04\xd2\x16\x2f", 1) == b"N"
+
+
+class MariaDbServer(DatabaseServer):
+    """MariaDB, one database and a user that may do everything with it."""
+
+    package = "mariadb-server-core"
+
+    @property
+    def address(self) -> str:
+        """A store in its only database."""
+        return f"mysql://{USER}:{PASSWORD.replace('/', '%2F')}@{LOOPBACK}:{self.port}/{DATABASE}"
+
+    def make(self) -> None:
+        """System tables, the user and the database."""
+        self.jail.add_shell()
+        self.jail.folder("data")
+        share = self.jail.root / "usr/share/mysql"
+        scripts = ("mysql_system_tables.sql", "mysql_system_tables_data.sql")
+        tables = "".join((share / name).read_text(encoding="utf-8") for name in scripts)
+        self.jail.write(
+            "sql",
+            f"CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n{tables}\nCREATE DATABASE {DATABASE};\n"
+            f"FLUSH PRIVILEGES;\nCREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON {DATABASE}.* TO {USER}@'%';\n",
+        )
+        self.jail.run("sh", "-c", f"{' '.join(self._server())} --bootstrap </sql")
+
+    def _server(self) -> Sequence[str]:
+        return (
+            "/usr/sbin/mariadbd", "--no-defaults", "--user=root", "--basedir=/usr", "--datadir=/data", "--tmpdir=/tmp",
+            "--skip-networking=0", "--character-set-server=utf8mb4", "--innodb-flush-log-at-trx-commit=2",
+            "--innodb-flush-method=nosync", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=32M",
+            "--innodb-doublewrite=0", "--performance-schema=0",
+        )  # fmt: skip
+
+    def command(self) -> Sequence[str]:
+        """Small, and careless."""
+        return (
+            *self._server(), f"--bind-address={LOOPBACK}", f"--port={self.port}", "--socket=/tmp/socket",
+            "--pid-file=/tmp/pid", "--skip-name-resolve",
+        )  # fmt: skip
+
+    def is_ready(self) -> bool:
+        """Whether it greets."""
+        return len(self._answers(b"", 5)) == 5
+
+
+class RedisServer(DatabaseServer):
+    """Redis with a user of its own; the default one may nothing."""
+
+    package = "redis-server"
+
+    @property
+    def address(self) -> str:
+        """A store in its only database."""
+        return f"redis://{USER}:{PASSWORD.replace('/', '%2F')}@{LOOPBACK}:{self.port}/3"
+
+    def make(self) -> None:
+        """A folder, and who may log in."""
+        self.jail.folder("data")
+        self.jail.write("users", f"user default off\nuser {USER} on >{PASSWORD} ~* &* +@all\n")
+
+    def command(self) -> Sequence[str]:
+        """Every change is in the log when it is confirmed, so that a killed one has it again; nothing is flushed."""
+        return (
+            "/usr/bin/redis-server", "--port", str(self.port), "--bind", LOOPBACK, "--dir", "/data", "--save", "",
+            "--appendonly", "yes", "--appendfsync", "no", "--aclfile", "/users", "--logfile", "",
+        )  # fmt: skip
+
+    def is_ready(self) -> bool:
+        """Whether it says that it wants a login."""
+        return self._answers(b"PING\r\n", 7) == b"-NOAUTH"
