@@ -340,7 +340,8 @@ class Engine:
     def _check_nothing_lost(self) -> None:
         """Every message given is still in the broker or has a final result; the same body may be given twice."""
         given = Counter(map(self._ident, self._given.values()))
-        kept = Counter(map(self._ident, [*self.broker.ready(OUTBOX), *self.broker.delayed(OUTBOX)]))
+        waiting = [*self.broker.ready(OUTBOX), *self.broker.delayed(OUTBOX), *self.broker.parked()]
+        kept = Counter(map(self._ident, waiting))
         done = Counter(self._ident(publication) for publication in self.broker.published if _is_final(publication))
         for ident, count in given.items():
             assert kept[ident] + done[ident] >= count, f"{ident} is lost"

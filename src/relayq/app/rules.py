@@ -186,6 +186,7 @@ def scheduler_rules(settings: Settings) -> SchedulerRules:
     return SchedulerRules(
         outbox=queues.outbox,
         prefetch=broker.qos,
+        flush_prefetch=broker.flush_qos,
         min_prefetch=broker.minqos,
         max_memory=broker.max_memory,
         max_consume=broker.max_consume,

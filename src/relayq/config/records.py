@@ -75,6 +75,7 @@ class BrokerSettings(Record):
         publishers: Publishing connections per worker.
         qos: Messages a consumer holds unacknowledged.
         minqos: Lower limit of scaling that back.
+        flush_qos: Messages fetched from parking queues at once.
         throttle: Unconfirmed publishes per publisher.
         encoding: Compression of publishes, ``None`` = none.
         max_hold: Seconds a message may wait in memory for its SMTP transaction to start.
@@ -100,6 +101,7 @@ class BrokerSettings(Record):
     publishers: int
     qos: int
     minqos: int
+    flush_qos: int
     throttle: int
     encoding: Literal["gzip"] | None
     max_hold: float

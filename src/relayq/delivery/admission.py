@@ -19,6 +19,8 @@ JUDGED_AFTER = 2.0
 CROWDED_SHARE = 0.9
 """Part of the prefetch in use from which on the destinations that are too slow have to share half of it."""
 MIN_SHARE = 10
+OVER_CAPACITY = "destination over capacity"
+HELD_TOO_LONG = "held too long"
 
 
 class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +121,19 @@ class Admission:
         self._count += 1
         return ticket
 
+    def room(self, destination: object) -> int:
+        """How many more messages of ``destination`` could be started in time."""
+        queue = self._queues.get(destination)
+        if queue is None:
+            return self.limits.max_queue
+        limit = max(self.limits.max_queue, int(queue.reach or 0.0)) if queue.limit is None else queue.limit
+        return max(limit - len(queue.tickets), 0)
+
+    def has_room_again(self, destination: object) -> bool:
+        """Whether at most half of what may wait does: fetching single messages back would only send others away."""
+        queue = self._queues.get(destination)
+        return queue is None or self.room(destination) >= len(queue.tickets)
+
     def started(self, ticket: Ticket) -> None:
         """The message has a session, or is done without one."""
         queue = self._queues.get(ticket.destination)
@@ -151,7 +166,7 @@ class Admission:
                 slow.append(queue)
             for ticket in queue.tickets:
                 if ticket.since <= held_since and not ticket.is_opening:
-                    ticket.send_away("held too long")
+                    ticket.send_away(HELD_TOO_LONG)
         share = self.limits.max_queue
         if slow and held >= CROWDED_SHARE * self.limits.prefetch:
             share = min(share, max(MIN_SHARE, self.limits.prefetch // (2 * len(slow))))
@@ -170,4 +185,4 @@ class Admission:
         """Send away the newest; whoever opens a connection does so for all, and has the clocks of the dialogue."""
         waiting = [ticket for ticket in queue.tickets if not ticket.is_opening]
         for ticket in waiting[limit:]:
-            ticket.send_away("destination over capacity")
+            ticket.send_away(OVER_CAPACITY)

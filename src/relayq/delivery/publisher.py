@@ -17,7 +17,7 @@ from relayq.model.timestamp import format_timestamp
 from relayq.policy import storage
 from relayq.policy.retry import later
 from relayq.policy.storage import StorageRules
-from relayq.ports import Broker, Clock, Observer, OutboxItem, Properties, Publication, QueueRole
+from relayq.ports import Broker, Clock, Observer, OutboxItem, Parking, Properties, Publication, QueueRole
 
 MAX_WARNED_NAMES = 1000
 
@@ -184,6 +184,14 @@ class Publisher:
         due_at = self._clock.now() + timedelta(seconds=seconds)
         await self._give_back(item, entry, message, changes, due_at, reason, key)
 
+    async def park(
+        self, item: OutboxItem, entry: LedgerEntry, message: Message, seen_at: datetime, parking: Parking, reason: str
+    ) -> None:
+        """Send a message that is due, but may not go now, to a parking place; only ``seen`` is added."""
+        changes = {} if message.seen_at is not None else {"seen": _timestamp(seen_at)}
+        key = await self._store_for_outbox(message, seen_at)
+        await self._give_back(item, entry, message, changes, None, reason, key, parking)
+
     async def give_back_verbatim(self, item: OutboxItem, entry: LedgerEntry, seconds: float, reason: str) -> None:
         """Send a message we choke on back towards the outbox as it came."""
         copy = Publication(
@@ -204,10 +212,10 @@ class Publisher:
 
     async def _give_back(
         self, item: OutboxItem, entry: LedgerEntry, message: Message, changes: dict[str, bytes],
-        due_at: datetime | None, reason: str, key: str | None,
+        due_at: datetime | None, reason: str, key: str | None, parking: Parking | None = None,
     ) -> None:  # fmt: skip
         properties = _with_priority(item.properties, message.priority)
-        await self._settle(item, entry, [self._outbox_copy(message, changes, properties, due_at, key)])
+        await self._settle(item, entry, [self._outbox_copy(message, changes, properties, due_at, key, parking)])
         self._observer.message_waits(reason)
 
     def _outbox_copy(
@@ -217,6 +225,7 @@ class Publisher:
         properties: Properties,
         due_at: datetime | None,
         key: str | None,
+        parking: Parking | None = None,
     ) -> Publication:
         """``key`` is where the content was moved to, ``None`` when it stays."""
         drop: tuple[str, ...] = ()
@@ -228,6 +237,7 @@ class Publisher:
             properties=properties,
             role=QueueRole.OUTBOX,
             due_at=due_at,
+            parking=parking,
         )
 
     async def _result_copies(

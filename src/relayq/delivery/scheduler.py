@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
-from relayq.delivery.admission import Admission
+from relayq.delivery.admission import HELD_TOO_LONG, OVER_CAPACITY, Admission
 from relayq.delivery.bodies import STORE_IS_DOWN, Bodies
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
+from relayq.delivery.parked import ParkedDestinations, parking_of
 from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
 from relayq.delivery.publisher import Publisher
 from relayq.delivery.reporter import salvage_message
@@ -68,6 +69,7 @@ class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         outbox: Queue to consume.
         prefetch: Messages handed out at once.
+        flush_prefetch: Messages fetched from parking places at once, besides those.
         min_prefetch: Never scaled below this.
         max_memory: Bytes of consumed, unfinished bodies.
         max_consume: Bytes of one body after decompression.
@@ -81,6 +83,7 @@ class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
 
     outbox: str
     prefetch: int = 1000
+    flush_prefetch: int = 1000
     min_prefetch: int = 100
     max_memory: int = 256 << 20
     max_consume: int = 128 << 20
@@ -128,6 +131,7 @@ class Scheduler:
         self._publisher: Publisher
         self._pool: SessionPool
         self._ledger: OutcomeLedger
+        self._parked: ParkedDestinations
 
     def attach(
         self, broker: Broker, pipeline: Pipeline, publisher: Publisher, pool: SessionPool, ledger: OutcomeLedger
@@ -138,6 +142,10 @@ class Scheduler:
         self._publisher = publisher
         self._pool = pool
         self._ledger = ledger
+        self._parked = ParkedDestinations(
+            broker, self._rules.outbox, self._admission, self._rules.flush_prefetch, self.accept, self._observer,
+            self._loop,
+        )  # fmt: skip
 
     @property
     def held(self) -> int:
@@ -163,6 +171,7 @@ class Scheduler:
             grace: Seconds running transactions get.
         """
         self._is_stopping = True
+        self._parked.stop()
         if self._consumption is not None:
             await self._consumption.cancel()
             self._consumption = None
@@ -311,7 +320,9 @@ class Scheduler:
             else:
                 self._settle_for(item, entry, self._publisher.delay(item, entry, message))
         elif is_stored and self._bodies is not None and self._bodies.is_paused:
-            self._park(item, entry, message, message.seen_at or now, STORE_IS_DOWN)
+            seen_at = message.seen_at or now
+            waiting = self._publisher.give_back(item, entry, message, seen_at, PARKED_SECONDS, STORE_IS_DOWN)
+            self._settle_for(item, entry, waiting)
         else:
             self._start(item, entry, message, choose_target(message, self._rules.smarthost, self._rules.mx_port))
 
@@ -319,15 +330,23 @@ class Scheduler:
         seen_at = message.seen_at or self._clock.now()
         ticket = self._admission.admit(target.destination, item.consumed_at)
         if ticket is None:
-            self._park(item, entry, message, seen_at, "destination over capacity")
+            self._park(item, entry, message, seen_at, target, OVER_CAPACITY)
             return
         job = Job(item, message, target, seen_at, entry, ticket)
         task = ticket.task = self._run(self._pipeline.guard(job))
         task.add_done_callback(lambda task: self._job_ended(job, task))
 
-    def _park(self, item: OutboxItem, entry: LedgerEntry, message: Message, seen_at: datetime, reason: str) -> None:
-        giving = self._publisher.give_back(item, entry, message, seen_at, PARKED_SECONDS, reason)
-        self._settle_for(item, entry, giving)
+    def _park(
+        self, item: OutboxItem, entry: LedgerEntry, message: Message, seen_at: datetime, target: Target, reason: str
+    ) -> None:
+        self._settle_for(item, entry, self._park_now(item, entry, message, seen_at, target.destination, reason))
+
+    async def _park_now(
+        self, item: OutboxItem, entry: LedgerEntry, message: Message, seen_at: datetime, destination: str, reason: str
+    ) -> None:
+        await self._publisher.park(item, entry, message, seen_at, parking_of(destination), reason)
+        # Not before it is there: a drain would find nothing, and forget the place.
+        self._parked.note(destination, PARKED_SECONDS if reason == HELD_TOO_LONG else 0.0)
 
     def _job_ended(self, job: Job, task: asyncio.Task[None]) -> None:
         """Settle the books of this process, and decide about a message that was sent away while it waited."""
@@ -339,7 +358,7 @@ class Scheduler:
         if ticket.verdict not in _LOOK_AGAIN:
             self._held += 1
             self._held_bytes += len(item.body)
-            self._park(item, job.entry, job.message, job.seen_at, ticket.verdict)
+            self._park(item, job.entry, job.message, job.seen_at, job.target, ticket.verdict)
             return
         for waiting in self._ledger.abandon(job.entry):
             self.accept(waiting)
@@ -435,16 +454,18 @@ class Scheduler:
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
         now = self._clock.monotonic()
-        self._admission.sweep(now, self._held)
+        self._admission.sweep(now, self._held - self._parked.allowance)
         self._pool.sweep()
         if self._blocked_since is not None and now - self._blocked_since > self._rules.max_hold:
             self._stop_consuming_while_blocked()
         self._scale_prefetch()
+        self._parked.sweep(may_drain=self._blocked_since is None and self._held_bytes < 0.75 * self._rules.max_memory)
 
     def _stop_consuming_while_blocked(self) -> None:
         if self._consumption is not None:
             consumption, self._consumption = self._consumption, None
             self._run(consumption.cancel())
+        self._parked.stop()
         self._give_up_not_started()
 
     def _scale_prefetch(self) -> None:

@@ -18,7 +18,7 @@ class NotNowError(Exception):
 
 
 PARKED_SECONDS = 60.0
-"""Delay of a message that is due but may not start (spec amqp.md 11, without parking queues)."""
+"""Delay of a message that is due but may not start, for a reason that says nothing about its destination."""
 
 CRASHED_SECONDS = 300.0
 """Delay of a message whose handling failed unexpectedly (spec amqp.md 6)."""

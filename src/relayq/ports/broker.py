@@ -8,11 +8,17 @@ with one transaction; the engine does not see the difference.
 from __future__ import annotations
 
 import enum
+import hashlib
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
+
+_PLAIN_ID = re.compile(r"[a-z0-9.:_-]{1,100}")
+_LONGEST_QUEUE_NAME = 255
+"""Bytes of an AMQP short string."""
 
 
 class Properties(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +53,27 @@ class QueueRole(enum.Enum):
     """A result, DSN or verbatim copy: reported in the log when its queue cannot be reached."""
 
 
+class Parking(msgspec.Struct, frozen=True):
+    """Where messages wait that are due but may not go now (spec amqp.md 11).
+
+    Attributes:
+        kind: What they have in common, e.g. ``domain``; for a pause followed by ``.paused``.
+        id: Which one, any text.
+        seconds: After this time they return to the outbox even if nobody fetches them.
+    """
+
+    kind: str
+    id: str
+    seconds: int = 900
+
+    def queue(self, outbox: str) -> str:
+        """Name of the parking queue of an outbox; an id that does not suit a name is replaced by its hash."""
+        prefix, ident = f"{outbox}.park.{self.kind}.", self.id.lower()
+        if _PLAIN_ID.fullmatch(ident) and len(prefix.encode()) + len(ident) <= _LONGEST_QUEUE_NAME:
+            return prefix + ident
+        return prefix + hashlib.sha256(ident.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
     """One message to publish.
 
@@ -56,6 +83,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
         properties: Those of the consumed message, or fresh ones.
         role: What happens when it cannot be routed.
         due_at: Not to appear in ``queue`` before this aware UTC instant; ``None`` means at once.
+        parking: Keep it here until it is drained, at the latest until its time is over; then it appears in ``queue``,
+            which is the outbox.
         is_verbatim: ``body`` is as it was consumed, in the encoding that ``properties`` name: never compressed again.
     """
 
@@ -64,6 +93,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     properties: Properties
     role: QueueRole
     due_at: datetime | None = None
+    parking: Parking | None = None
     is_verbatim: bool = False
 
 
@@ -145,6 +175,14 @@ class Broker(Protocol):
         """Hand out messages of ``queue`` to ``deliver``, at most ``prefetch`` unsettled ones at a time.
 
         ``deliver`` is called on the event loop, must not block and must not raise. Survives reconnects.
+        """
+        ...
+
+    async def drain(self, queue: str, parking: Parking, prefetch: int, deliver: Callable[[OutboxItem], None]) -> bool:
+        """Hand out what is parked there for ``queue``, like `consume`, until nothing is left; true when that is so.
+
+        False when trouble ended it before, and something may still be parked. Cancel it to stop earlier. Either way
+        the items handed out stay valid; one that is given back appears in the parking place or in the outbox.
         """
         ...
 

@@ -65,11 +65,13 @@ class BrokerFactory(Protocol):
         has_priorities: Of what is ready, the larger priority is handed out first.
         can_cut: `cut` works: the broker can take items back while the process lives.
         can_block: `block` works.
+        cuts_end_drains: `cut` ends drains too.
     """
 
     has_priorities: bool
     can_cut: bool
     can_block: bool
+    cuts_end_drains: bool
 
     def make(self, listener: BrokerListener, clock: SystemClock) -> Broker:
         """A new broker object on this storage, with the queues `OUTBOX` and `RESULTS`; not opened."""
@@ -98,6 +100,7 @@ class RabbitMqFactory:
     has_priorities = True
     can_cut = True
     can_block = True
+    cuts_end_drains = True
 
     def __init__(self, node: RabbitMqNode) -> None:
         self._node = node
@@ -109,7 +112,7 @@ class RabbitMqFactory:
             outbox=OUTBOX,
             queues=(RESULTS,),
             max_priority=4,
-            timings=Timings(reconnect_waits=(0.05, 0.1, 0.2, 0.5)),
+            timings=Timings(reconnect_waits=(0.05, 0.1, 0.2, 0.5), drain_check=0.05),
         )
         return RabbitMqBroker(options, listener, clock, lambda _level, _text: None)
 
@@ -134,13 +137,14 @@ class EmbeddedFactory:
     has_priorities = True
     can_cut = False
     can_block = True
+    cuts_end_drains = False
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._intruder: sqlite3.Connection | None = None
 
     def make(self, listener: BrokerListener, clock: SystemClock) -> Broker:
-        timings = EmbeddedTimings(lock_patience=0.1, retry_interval=0.05)
+        timings = EmbeddedTimings(lock_patience=0.1, retry_interval=0.05, sweep_interval=0.1)
         options = EmbeddedOptions(path=str(self._path), timings=timings)
         return EmbeddedBroker(options, listener, clock, lambda _level, _text: None)
 
@@ -165,6 +169,7 @@ class MemoryFactory:
     has_priorities = True
     can_cut = True
     can_block = True
+    cuts_end_drains = False
 
     def __init__(self) -> None:
         self._queues: MemoryQueues | None = None

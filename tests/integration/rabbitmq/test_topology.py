@@ -8,7 +8,7 @@ import re
 import pytest
 
 from relayq.adapters.rabbitmq import Endpoint
-from relayq.ports import BrokerRefusedError, TopologyError
+from relayq.ports import BrokerRefusedError, Parking, Properties, Publication, QueueRole, TopologyError
 from tests.contract.broker.conftest import PATIENCE, message
 from tests.integration.rabbitmq.conftest import Place, consume, endpoint, publish, result
 
@@ -174,3 +174,38 @@ async def test_connections_have_names(place: Place) -> None:
 def dict_of(listed: object) -> dict[str, object]:
     assert isinstance(listed, list | dict)
     return dict(listed) if isinstance(listed, dict) else {name: value for name, _, value in listed}
+
+
+@pytest.mark.parametrize("queue_type", ["auto", "quorum"])
+async def test_parking_queues_and_their_arguments(place: Place, queue_type: str) -> None:
+    broker = await place.open(queue_type=queue_type, delay_intervals=())
+    parked = Publication(
+        queue="outbox",
+        body=b"mail",
+        properties=Properties(),
+        role=QueueRole.OUTBOX,
+        parking=Parking("domain", "slow.test", 900),
+    )
+    await publish(broker, parked)
+    queues = await place.queues("type", "durable", "arguments", "messages")
+    row = queues["outbox.park.domain.slow.test"]
+    assert (row["type"], row["durable"], row["messages"]) == ("classic", True, 1)
+    assert arguments(row) == {
+        "x-queue-type": "classic",
+        "x-message-ttl": 900_000,
+        "x-expires": 86_400_000,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": "outbox",
+    }
+
+
+async def test_a_parking_queue_made_otherwise_is_not_used(place: Place) -> None:
+    broker = await place.open(delay_intervals=())
+    await publish(broker, result(b"", "outbox.park.domain.slow.test"))  # declared without a time to live
+    place_of = Parking("domain", "slow.test", 900)
+    again = await place.open(delay_intervals=())
+    parked = Publication(queue="outbox", body=b"mail", properties=Properties(), role=QueueRole.OUTBOX, parking=place_of)
+    await publish(again, parked)
+    queues = await place.queues("messages")
+    assert queues["outbox.delay.60"]["messages"] == 1
+    assert "x-message-ttl" in place.text("warning") or "x-expires" in place.text("warning")

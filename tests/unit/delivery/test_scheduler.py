@@ -182,7 +182,7 @@ async def test_a_message_sent_away_before_its_first_step_is_not_stuck(front: Fro
     await front.send(mail("m1"), mail("m2"))
     await eventually(lambda: front.scheduler.held == 2, "they are handed out")
     front.admission.send_all_away("held too long")  # their tasks have not run yet, or have: both are right
-    await eventually(lambda: len(front.broker.delayed(OUTBOX)) == 2, "they go back")
+    await eventually(lambda: len(front.broker.parked("outbox.park.domain.example.test")) == 2, "they are parked")
     assert front.observer.waits == ["held too long"] * 2
     await eventually(lambda: front.scheduler.held == 0, "the books agree")
     assert len(front.admission) == 0

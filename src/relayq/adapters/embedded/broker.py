@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +13,16 @@ from relayq.adapters.embedded.options import DEFAULT_MAX_PUBLISH_BYTES, Embedded
 from relayq.adapters.embedded.store import Change, Claim, Consumer, Store, decode_properties
 from relayq.adapters.embedded.tables import ClaimedMessage, QueueDepth
 from relayq.adapters.embedded.thread import StorageThread, ThreadCallbacks
-from relayq.ports import BrokerError, BrokerListener, BrokerUnavailableError, Clock, OutboxItem, Properties, Publication
+from relayq.ports import (
+    BrokerError,
+    BrokerListener,
+    BrokerUnavailableError,
+    Clock,
+    OutboxItem,
+    Parking,
+    Properties,
+    Publication,
+)
 
 T = TypeVar("T")
 Log = Callable[[str, str], None]
@@ -45,12 +55,23 @@ class EmbeddedItem:
 
 
 class EmbeddedConsumption:
-    """`relayq.ports.Consumption` of the embedded broker."""
+    """`relayq.ports.Consumption` of the embedded broker.
+
+    Attributes:
+        emptied: Of a drain, done when it is over: true when it was given the last there was.
+    """
 
     def __init__(
-        self, broker: EmbeddedBroker, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None], clock: Clock
+        self,
+        broker: EmbeddedBroker,
+        queue: str,
+        prefetch: int,
+        deliver: Callable[[OutboxItem], None],
+        clock: Clock,
+        outbox: str | None = None,
     ) -> None:
-        self.consumer = Consumer(queue, prefetch, self._accept)
+        self.emptied: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.consumer = Consumer(queue, prefetch, self._accept, outbox, partial(self.end, is_empty=True))
         self._broker = broker
         self._session = broker.session
         self._deliver = deliver
@@ -72,6 +93,17 @@ class EmbeddedConsumption:
         """Change how many unsettled items may be out at once; holds from the return on."""
         if self.is_alive:
             await self._broker.run(lambda _: self.consumer.set_prefetch(prefetch))
+
+    def leave(self) -> None:
+        """Stop handing out without waiting for it: what was claimed meanwhile goes back."""
+        if not self._is_cancelled and self.is_alive:
+            self._is_cancelled = True
+            self._broker.forget(self.consumer)
+
+    def end(self, *, is_empty: bool) -> None:
+        """A drain is over."""
+        if not self.emptied.done():
+            self.emptied.set_result(is_empty)
 
     def _accept(self, messages: Sequence[ClaimedMessage]) -> None:
         now = self._clock.monotonic()
@@ -102,6 +134,7 @@ class EmbeddedBroker:
         self._outgoing: list[Change] = []
         self._is_blocked = False
         self._next_log_at = 0.0
+        self._drains: set[EmbeddedConsumption] = set()
 
     @property
     def is_blocked(self) -> bool:
@@ -161,6 +194,18 @@ class EmbeddedBroker:
         await self._call(lambda store: store.add_consumer(consumption.consumer))
         return consumption
 
+    async def drain(self, queue: str, parking: Parking, prefetch: int, deliver: Callable[[OutboxItem], None]) -> bool:
+        """See `relayq.ports.Broker.drain`."""
+        consumption = EmbeddedConsumption(self, parking.queue(queue), prefetch, deliver, self._clock, queue)
+        if not await self._call(lambda store: store.add_drain(consumption.consumer)):
+            return True
+        self._drains.add(consumption)
+        try:
+            return await consumption.emptied
+        finally:
+            self._drains.discard(consumption)
+            consumption.leave()
+
     def settle(self, item: OutboxItem, publications: Sequence[Publication]) -> Awaitable[None]:
         """See `relayq.ports.Broker.settle`: the publications and the removal are one transaction.
 
@@ -207,6 +252,8 @@ class EmbeddedBroker:
         cancelled, their messages come back; publications fail.
         """
         self._flush()
+        for consumption in tuple(self._drains):
+            consumption.end(is_empty=False)
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.stop()
@@ -219,6 +266,12 @@ class EmbeddedBroker:
         """For consumptions: let ``action`` run beside the transactions, unless the broker is closed."""
         if self._thread is not None:
             await self._call(action)
+
+    def forget(self, consumer: Consumer) -> None:
+        """For consumptions: claim nothing more; does not wait until that is so."""
+        thread = self._thread
+        if thread is not None:
+            thread.tell(lambda store: store.remove_consumer(consumer))
 
     def give_back_unseen(self, message: ClaimedMessage, consumer: Consumer) -> None:
         """For consumptions: a message that was claimed when nobody wanted it any more; a closed broker has none."""
@@ -261,6 +314,8 @@ class EmbeddedBroker:
                 done.set_result(None)
         for claim in claims:
             claim.consumer.accept(claim.messages)
+            if claim.is_last and claim.consumer.on_empty is not None:
+                claim.consumer.on_empty()
 
     def _flow_changed(self, reason: str | None) -> None:
         was_blocked, self._is_blocked = self._is_blocked, reason is not None

@@ -44,11 +44,22 @@ class Consumer:
         held: How many it holds.
         may_have_ready: Its queue may have messages that are ready; False only when it was seen empty.
         next_due: When its earliest delayed message is due, in milliseconds; ``None`` when there is none.
+        outbox: Of a consumer that drains a parking place: where its messages belong; it takes them before they are due.
+        on_empty: Called on the event loop when a draining consumer was given the last there was.
     """
 
-    __slots__ = ("accept", "held", "may_have_ready", "next_due", "prefetch", "queue")
+    __slots__ = ("accept", "held", "may_have_ready", "next_due", "on_empty", "outbox", "prefetch", "queue")
 
-    def __init__(self, queue: str, prefetch: int, accept: Callable[[list[ClaimedMessage]], None]) -> None:
+    def __init__(
+        self,
+        queue: str,
+        prefetch: int,
+        accept: Callable[[list[ClaimedMessage]], None],
+        outbox: str | None = None,
+        on_empty: Callable[[], None] | None = None,
+    ) -> None:
+        self.outbox = outbox
+        self.on_empty = on_empty
         self.queue = queue
         self.accept = accept
         self.prefetch = prefetch
@@ -140,7 +151,18 @@ class Store:
     def add_consumer(self, consumer: Consumer) -> None:
         """Start to claim for a consumer."""
         self._consumers.append(consumer)
-        consumer.next_due = self._tables.next_due(consumer.queue)
+        self._look_at_next_due(consumer)
+
+    def add_drain(self, consumer: Consumer) -> bool:
+        """Start to claim for a consumer that drains a parking place, if there is anything in it."""
+        if self._tables.next_due(consumer.queue) is None:
+            return False
+        self._consumers.append(consumer)
+        return True
+
+    def _look_at_next_due(self, consumer: Consumer) -> None:
+        if consumer.outbox is None:
+            consumer.next_due = self._tables.next_due(consumer.queue)
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """Claim no more for it; what it holds stays held."""
@@ -176,7 +198,7 @@ class Store:
             self._version = version
             for consumer in self._consumers:
                 consumer.may_have_ready = True
-                consumer.next_due = self._tables.next_due(consumer.queue)
+                self._look_at_next_due(consumer)
 
     def has_work(self) -> bool:
         """Whether a commit without changes would hand out something."""
@@ -186,7 +208,8 @@ class Store:
                 if consumer.next_due is not None and consumer.next_due <= now:
                     return True
                 if consumer.may_have_ready:
-                    consumer.may_have_ready = self._tables.has_ready(consumer.queue)
+                    # A drain has to claim even from an empty place: that is how it learns of its end.
+                    consumer.may_have_ready = consumer.outbox is not None or self._tables.has_ready(consumer.queue)
                     if consumer.may_have_ready:
                         return True
         return False
@@ -258,6 +281,17 @@ class Store:
             consumer.may_have_ready = True
         return count
 
+    def unpark(self) -> None:
+        """Bring what was parked for too long back to its outbox, a part of it at a time."""
+        now = self._now()
+        for consumer in self._consumers:
+            names = [] if consumer.outbox is not None else self._tables.overdue_parkings(consumer.queue, now)
+            if names:
+                with self._transaction():
+                    for name in names:
+                        self._tables.promote(name, now, into=consumer.queue)
+                consumer.may_have_ready = True
+
     def release_all(self) -> None:
         """Give everything back that this process holds: it stops."""
         if self._owner is not None:
@@ -296,7 +330,9 @@ class Store:
     @staticmethod
     def _fed_queues(changes: Sequence[Change], rows: Sequence[NewMessage]) -> set[str]:
         fed = {row.queue for row in rows}
-        fed.update(change.consumer.queue for change in changes if change.gives_back and change.consumer is not None)
+        for change in changes:
+            if change.gives_back and change.consumer is not None:
+                fed.add(change.consumer.outbox or change.consumer.queue)
         return fed
 
     def _claim(self, consumer: Consumer, freed: int, now: int, fed: set[str]) -> Claim | None:
@@ -308,7 +344,10 @@ class Store:
             self._tables.promote(consumer.queue, now)
         if not (is_due or consumer.may_have_ready or consumer.queue in fed):
             return None
-        messages, is_last = self._tables.claim(self._own_number(), consumer.queue, room)
+        if consumer.outbox is None:
+            messages, is_last = self._tables.claim(self._own_number(), consumer.queue, room)
+        else:
+            messages, is_last = self._tables.claim_parked(self._own_number(), consumer.queue, room, consumer.outbox)
         return Claim(consumer, messages, is_last=is_last)
 
     def _own_number(self) -> int:
@@ -339,19 +378,23 @@ class Store:
         for consumer in self._consumers:
             is_past = consumer.next_due is not None and consumer.next_due <= now
             if is_past or consumer.queue in delayed:
-                consumer.next_due = self._tables.next_due(consumer.queue)
+                self._look_at_next_due(consumer)
 
     def _encode(self, publication: Publication) -> NewMessage:
         properties, body = publication.properties, publication.body
         priority = min(max(properties.priority or 0, 0), MAX_PRIORITY)
         due_at = None if publication.due_at is None else math.ceil(publication.due_at.timestamp() * 1000)
+        queue = publication.queue
+        if publication.parking is not None:
+            queue = publication.parking.queue(queue)
+            due_at = self._now() + publication.parking.seconds * 1000
         encoding = properties.content_encoding if publication.is_verbatim else None
         if self._options.gzip and not publication.is_verbatim:
             packer = zlib.compressobj(wbits=_GZIP_WINDOW)
             body, encoding = packer.compress(body) + packer.flush(), "gzip"
         if encoding != properties.content_encoding:
             properties = msgspec.structs.replace(properties, content_encoding=encoding)
-        return NewMessage(publication.queue, MAX_PRIORITY - priority, due_at, self._encode_properties(properties), body)
+        return NewMessage(queue, MAX_PRIORITY - priority, due_at, self._encode_properties(properties), body)
 
     def _encode_properties(self, properties: Properties) -> bytes | None:
         if properties == _NO_PROPERTIES:

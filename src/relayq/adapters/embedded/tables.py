@@ -22,6 +22,8 @@ CLAIM_BYTES = 8 * 1024 * 1024
 """A claim stops behind the message that reaches this."""
 PROMOTE_LIMIT = 1000
 """Delayed messages moved by one transaction."""
+OVERDUE_LIMIT = 100
+"""Parking places looked at by one transaction."""
 _LARGEST_CHUNK = 64
 
 
@@ -117,16 +119,39 @@ class QueueTables:
         due_at: int | None = self._execute("SELECT min(due_at) FROM delayed WHERE queue = ?", (queue,)).fetchone()[0]
         return due_at
 
-    def promote(self, queue: str, now: int) -> None:
-        """Move delayed messages whose time has come to ``ready``, at most `PROMOTE_LIMIT` of them."""
+    def overdue_parkings(self, outbox: str, now: int) -> list[str]:
+        """Parking places of an outbox with something whose time is over, at most `OVERDUE_LIMIT`."""
+        found: list[str] = []
+        # All names that begin with "<outbox>.park.": the slash is the character after the dot.
+        name, end = f"{outbox}.park.", f"{outbox}.park/"
+        while len(found) < OVERDUE_LIMIT:
+            row = self._execute(
+                "SELECT queue, due_at FROM delayed WHERE queue > ? AND queue < ? ORDER BY queue, due_at LIMIT 1",
+                (name, end),
+            ).fetchone()
+            if row is None:
+                break
+            name = row[0]
+            if row[1] <= now:
+                found.append(name)
+        return found
+
+    def promote(self, queue: str, now: int, into: str | None = None) -> None:
+        """Move delayed messages whose time has come to ``ready``, at most `PROMOTE_LIMIT` of them.
+
+        Args:
+            queue: Whose.
+            now: In milliseconds.
+            into: The queue they are ready in, ``None`` for the same.
+        """
         limit = self._execute(
             "SELECT due_at, id FROM delayed WHERE queue = ? AND due_at <= ? ORDER BY due_at, id LIMIT 1 OFFSET ?",
             (queue, now, PROMOTE_LIMIT - 1),
         ).fetchone() or (now, MAX_ID)
         limits = (queue, *limit)
         self._execute(
-            "INSERT INTO ready SELECT queue, rank, id, 0 FROM delayed WHERE queue = ? AND (due_at, id) <= (?, ?)",
-            limits,
+            "INSERT INTO ready SELECT ?, rank, id, 0 FROM delayed WHERE queue = ? AND (due_at, id) <= (?, ?)",
+            (into or queue, *limits),
         )
         self._execute("DELETE FROM delayed WHERE queue = ? AND (due_at, id) <= (?, ?)", limits)
 
@@ -157,6 +182,33 @@ class QueueTables:
             self._insert_rows("INSERT INTO claimed VALUES ", rows)
             # What was read is the head of the queue, so one range is all of it.
             self._execute("DELETE FROM ready WHERE queue = ? AND (rank, id) <= (?, ?)", (queue, rank, messages[-1].id))
+        return messages, len(messages) < limit and total < CLAIM_BYTES
+
+    def claim_parked(self, owner: int, name: str, limit: int, outbox: str) -> tuple[list[ClaimedMessage], bool]:
+        """The same for a parking place: before their time, oldest first; given back they belong to the outbox."""
+        limit = min(limit, CLAIM_LIMIT)
+        messages: list[ClaimedMessage] = []
+        rows: list[tuple[object, ...]] = []
+        total = last_due = 0
+        cursor = self._execute(
+            "SELECT delayed.due_at, delayed.rank, delayed.id, message.properties, message.body"
+            " FROM delayed JOIN message ON message.id = delayed.id"
+            " WHERE delayed.queue = ? ORDER BY delayed.due_at, delayed.id LIMIT ?",
+            (name, limit),
+        )
+        for due_at, rank, number, properties, body in cursor:
+            messages.append(ClaimedMessage(number, redelivered=False, properties=properties, body=body))
+            rows.append((number, owner, outbox, rank))
+            last_due = due_at
+            total += len(body)
+            if total >= CLAIM_BYTES:
+                break
+        cursor.close()
+        if messages:
+            self._insert_rows("INSERT INTO claimed VALUES ", rows)
+            self._execute(
+                "DELETE FROM delayed WHERE queue = ? AND (due_at, id) <= (?, ?)", (name, last_due, messages[-1].id)
+            )
         return messages, len(messages) < limit and total < CLAIM_BYTES
 
     def depths(self, now: int) -> dict[str, QueueDepth]:

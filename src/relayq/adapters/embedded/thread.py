@@ -100,6 +100,10 @@ class StorageThread:
         self._inbox.put(_Call(action, done))
         return await done
 
+    def tell(self, action: Callable[[Store], object]) -> None:
+        """Let ``action``, which must not raise, run between two transactions."""
+        self._inbox.put(_Call(action, self._loop.create_future()))
+
     def stop(self) -> None:
         """Write what was submitted, give back what is held, close; `closed` follows."""
         self._inbox.put(None)
@@ -238,6 +242,7 @@ class StorageThread:
         """Look for what other processes have published or left behind, when it is time to."""
         if now >= self._sweep_at and store.has_consumers:
             self._sweep_at = now + self._timings.sweep_interval
+            store.unpark()
             count = store.sweep()
             if count:
                 self._post(

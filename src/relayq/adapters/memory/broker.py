@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from relayq.adapters.memory.clock import ManualClock
 from relayq.adapters.memory.queues import MemoryQueues, StoredMessage
-from relayq.ports import BrokerListener, Clock, OutboxItem, Properties, Publication, QueueRole
+from relayq.ports import BrokerListener, Clock, OutboxItem, Parking, Properties, Publication, QueueRole
 
 MAX_PUBLISH_BYTES = 128 * 1024 * 1024
 
@@ -67,9 +67,17 @@ class MemoryItem:
 
 
 class MemoryConsumption:
-    """`relayq.ports.Consumption` of the memory broker."""
+    """`relayq.ports.Consumption` of the memory broker; ``drained`` is given when it drains a parking queue."""
 
-    def __init__(self, broker: MemoryBroker, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None]) -> None:
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        queue: str,
+        prefetch: int,
+        deliver: Callable[[OutboxItem], None],
+        drained: asyncio.Future[bool] | None = None,
+    ) -> None:
+        self.drained = drained
         self.queue = queue
         self.prefetch = prefetch
         self.deliver = deliver
@@ -113,6 +121,7 @@ class MemoryBroker:
         self._listener: BrokerListener = listener if listener is not None else RecordingListener()
         self._queues = queues if queues is not None else MemoryQueues(clock)
         self._consumptions: list[MemoryConsumption] = []
+        self._follows = False
         self._held: dict[MemoryItem, None] = {}
         self._is_blocked = False
         self._waiting: list[tuple[MemoryItem | None, Sequence[Publication], asyncio.Future[None]]] = []
@@ -137,9 +146,13 @@ class MemoryBroker:
 
     async def close(self) -> None:
         """Give back what is held and stop handing out. What is stored stays and can be inspected."""
-        if self._consumptions:
+        if self._follows:
+            self._follows = False
             self._queues.on_change.remove(self.wake)
-            self._consumptions.clear()
+        for consumption in self._consumptions:
+            if consumption.drained is not None and not consumption.drained.done():
+                consumption.drained.set_result(False)
+        self._consumptions.clear()
         self._take_back_all()
         if self._unsubscribe is not None:
             self._unsubscribe()
@@ -151,12 +164,28 @@ class MemoryBroker:
 
     async def consume(self, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None]) -> MemoryConsumption:
         """See `relayq.ports.Broker.consume`."""
-        if not self._consumptions:
-            self._queues.on_change.append(self.wake)
         consumption = MemoryConsumption(self, queue, prefetch, deliver)
+        self._add(consumption)
+        return consumption
+
+    def _add(self, consumption: MemoryConsumption) -> None:
+        if not self._follows:
+            self._follows = True
+            self._queues.on_change.append(self.wake)
         self._consumptions.append(consumption)
         self.wake()
-        return consumption
+
+    async def drain(self, queue: str, parking: Parking, prefetch: int, deliver: Callable[[OutboxItem], None]) -> bool:
+        """See `relayq.ports.Broker.drain`."""
+        drained: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        consumption = MemoryConsumption(self, parking.queue(queue), prefetch, deliver, drained)
+        self._add(consumption)
+        try:
+            return await drained
+        finally:
+            consumption.is_cancelled = True
+            if consumption in self._consumptions:
+                self._consumptions.remove(consumption)
 
     def settle(self, item: OutboxItem, publications: Sequence[Publication]) -> Awaitable[None]:
         """See `relayq.ports.Broker.settle`; done at once unless the broker is blocked."""
@@ -196,6 +225,10 @@ class MemoryBroker:
     def delayed(self, queue: str) -> list[Publication]:
         """Messages that will appear in ``queue`` later, earliest first."""
         return [message.publication for message in self._queues.delayed(queue)]
+
+    def parked(self, name: str | None = None) -> list[Publication]:
+        """Messages of a parking queue, by its whole name, or of all; earliest first."""
+        return [message.publication for message in self._queues.parked(name)]
 
     @property
     def unsettled(self) -> list[MemoryItem]:
@@ -254,8 +287,13 @@ class MemoryBroker:
 
     def _hand_out(self, consumption: MemoryConsumption) -> None:
         while consumption.held < consumption.prefetch and not consumption.is_cancelled:
-            message = self._queues.take(consumption.queue)
+            if consumption.drained is None:
+                message = self._queues.take(consumption.queue)
+            else:
+                message = self._queues.take_parked(consumption.queue)
             if message is None:
+                if consumption.drained is not None and not consumption.drained.done():
+                    consumption.drained.set_result(True)
                 return
             item = MemoryItem(consumption, message, self._clock.monotonic())
             consumption.held += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -48,13 +48,18 @@ class MemoryQueues:
         self._clock = clock
         self._ready: dict[str, list[StoredMessage]] = {}
         self._delayed: list[tuple[datetime, StoredMessage]] = []
+        self._parked: dict[str, list[tuple[datetime, StoredMessage]]] = {}
         self._numbers = 0
 
     def store(self, publication: Publication) -> None:
         """Take a new message; it is ready, or will be at its time."""
         self._numbers += 1
         message = StoredMessage(publication, self._numbers)
-        if publication.due_at is not None and publication.due_at > self._clock.now():
+        if publication.parking is not None:
+            name = publication.parking.queue(publication.queue)
+            until = self._clock.now() + timedelta(seconds=publication.parking.seconds)
+            bisect.insort(self._parked.setdefault(name, []), (until, message), key=lambda entry: entry[0])
+        elif publication.due_at is not None and publication.due_at > self._clock.now():
             bisect.insort(self._delayed, (publication.due_at, message), key=lambda entry: entry[0])
         else:
             self._put_in_place(message)
@@ -71,8 +76,30 @@ class MemoryQueues:
         ready = self.ready(queue)
         return ready.pop(0) if ready else None
 
+    def take_parked(self, name: str) -> StoredMessage | None:
+        """Remove and return what was parked first in a parking queue, ``None`` when it is empty."""
+        self._unpark()
+        parked = self._parked.get(name)
+        return parked.pop(0)[1] if parked else None
+
+    def parked(self, name: str | None) -> list[StoredMessage]:
+        """Messages of a parking queue, or of all, earliest first."""
+        self._unpark()
+        names = self._parked if name is None else (name,)
+        return [message for name in names for _, message in self._parked.get(name, ())]
+
+    def _unpark(self) -> None:
+        """Bring back what was parked for too long."""
+        now = self._clock.now()
+        for name, parked in list(self._parked.items()):
+            while parked and parked[0][0] <= now:
+                self._put_in_place(parked.pop(0)[1])
+            if not parked:
+                del self._parked[name]
+
     def ready(self, queue: str) -> list[StoredMessage]:
         """Messages that could be handed out now, in that order."""
+        self._unpark()
         now = self._clock.now()
         while self._delayed and self._delayed[0][0] <= now:
             self._put_in_place(self._delayed.pop(0)[1])
@@ -84,8 +111,9 @@ class MemoryQueues:
         return [message for due_at, message in self._delayed if due_at > now and message.publication.queue == queue]
 
     def seconds_to_due(self) -> float | None:
-        """Seconds until the earliest delayed message is due, ``None`` when there is none."""
-        return max((self._delayed[0][0] - self._clock.now()).total_seconds(), 0.0) if self._delayed else None
+        """Seconds until the earliest delayed or parked message is due, ``None`` when there is none."""
+        dues = [entries[0][0] for entries in (self._delayed, *self._parked.values()) if entries]
+        return max((min(dues) - self._clock.now()).total_seconds(), 0.0) if dues else None
 
     def _put_in_place(self, message: StoredMessage) -> None:
         bisect.insort(self._ready.setdefault(message.publication.queue, []), message, key=lambda other: other.key)

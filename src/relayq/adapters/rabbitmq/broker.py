@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from relayq.adapters.rabbitmq.consumer import RabbitMqItem
 from relayq.adapters.rabbitmq.consumption import Consumer, ConsumerConnection, RabbitMqConsumption
 from relayq.adapters.rabbitmq.dialer import Dialer
+from relayq.adapters.rabbitmq.draining import Drain
 from relayq.adapters.rabbitmq.link import Log
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
 from relayq.adapters.rabbitmq.pending import PendingPublish, Settlement
 from relayq.adapters.rabbitmq.publisher import Publisher
-from relayq.ports import BrokerListener, Clock, OutboxItem, Publication
+from relayq.ports import BrokerListener, Clock, OutboxItem, Parking, Publication
 
 
 class _Nothing:
@@ -111,6 +112,13 @@ class RabbitMqBroker:
             raise
         return consumption
 
+    async def drain(self, queue: str, parking: Parking, prefetch: int, deliver: Callable[[OutboxItem], None]) -> bool:
+        """See `relayq.ports.Broker.drain`: a consumer of one connection, those take turns."""
+        await self._connect_consumers()
+        self._turn += 1
+        home = self._consumer_connections[self._turn % len(self._consumer_connections)]
+        return await Drain(home, parking.queue(queue), prefetch, deliver, self._listener.items_lost).run()
+
     async def _connect_consumers(self) -> None:
         async with self._connecting:
             if self._consumer_connections:
@@ -158,8 +166,9 @@ class RabbitMqBroker:
     ) -> asyncio.Future[None]:
         outbox = self._options.outbox
         for publication in publications:
-            if publication.due_at is not None and publication.queue != outbox:
-                raise ValueError(f"only messages for {outbox!r} can be delayed, not for {publication.queue!r}")
+            waits = publication.due_at is not None or publication.parking is not None
+            if waits and publication.queue != outbox:
+                raise ValueError(f"only messages for {outbox!r} can wait, not for {publication.queue!r}")
         settlement = Settlement(self._loop.create_future(), len(publications), item)
         for publication in publications:
             publisher.submit(PendingPublish(publication, settlement, publication.body))

@@ -91,6 +91,12 @@ class ConsumerChannel(Channel):
         if tag and self.is_open:
             await self.call(commands.Basic.Cancel(tag), commands.Basic.CancelOk)
 
+    def cancel_soon(self) -> None:
+        """Ask the broker to stop handing out; what is on its way still comes."""
+        tag, self._consumer_tag = self._consumer_tag, ""
+        if tag and self.is_open:
+            self.call(commands.Basic.Cancel(tag), commands.Basic.CancelOk)
+
     def close_when_empty(self) -> None:
         """Close as soon as nothing is held: items handed out stay valid until then."""
         self._is_draining = True

@@ -19,6 +19,7 @@ from relayq.adapters.rabbitmq.topology import (
     Topology,
     declaration_error,
     parse_version,
+    topology_error,
 )
 from relayq.ports import TopologyError
 
@@ -131,6 +132,27 @@ class Declarer:
                 else:
                     return True
             return True
+
+    async def declare_parking(self, name: str, seconds: int) -> bool:
+        """Declare a parking queue; false when it must not be used.
+
+        One with other arguments might keep messages for ever, so it is left alone, unlike a result queue.
+
+        Raises:
+            ChannelClosedError: As `declare_one`.
+        """
+        async with self._lock:
+            channel = await self._open()
+            try:
+                for part in self._declare(channel, self.topology.parking(name, seconds)):
+                    await part
+            except ChannelClosedError as error:
+                if error.code == PRECONDITION_FAILED:
+                    self._log("warning", f"parking queue {name!r} cannot be used: {topology_error(error.text)}")
+                    return False
+                return self._is_usable(name, error)
+            else:
+                return True
 
     def _is_usable(self, name: str, error: ChannelClosedError) -> bool:
         if error.code == PRECONDITION_FAILED:

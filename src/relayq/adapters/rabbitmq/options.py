@@ -56,6 +56,8 @@ class Timings:
         retry_log_interval: The same trouble is logged at most this often.
         close_timeout: For an orderly end of a connection.
         refused_queue_memory: How long a queue name the broker refused is not tried again.
+        parking_lease: A parking queue declared longer ago is declared again before it is published to.
+        drain_check: How often it is asked whether a parking queue is empty while it drains.
     """
 
     reconnect_waits: tuple[float, ...] = (1, 2, 4, 8, 16, 30)
@@ -67,6 +69,8 @@ class Timings:
     retry_log_interval: float = 60
     close_timeout: float = 5
     refused_queue_memory: float = 60
+    parking_lease: float = 3600
+    drain_check: float = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,9 @@ from relayq.adapters.rabbitmq.properties import CACHED_BLOCKS, LONGEST_CACHED_BL
 from relayq.adapters.rabbitmq.topology import BrokerVersion, delay_ladder, delay_queue, parse_version
 from relayq.ports import BrokerError, Clock, Properties, Publication
 
+FALLBACK_SECONDS = 60
+"""Delay of a message whose parking queue cannot be used."""
+
 # Fast: a higher level costs more time than it saves traffic on bodies of some kilobytes.
 GZIP_LEVEL = 1
 
@@ -50,6 +53,7 @@ class PendingPublish(msgspec.Struct, eq=False):
         block: Encoded properties of the last publish.
         sent_at: When it was last published, by the clock of the event loop.
         tries: How often it had to wait before it was published again.
+        is_unparkable: Its parking queue cannot be used: it takes a delay queue instead.
     """
 
     publication: Publication
@@ -62,6 +66,7 @@ class PendingPublish(msgspec.Struct, eq=False):
     is_compressed: bool = False
     is_returned: bool = False
     was_redeclared: bool = False
+    is_unparkable: bool = False
 
     def compress(self) -> None:
         """From now on the body is published as gzip."""
@@ -86,10 +91,21 @@ class MessageEncoder:
         self._options = options
         self._clock = clock
         self._ladder = delay_ladder(options.delay_intervals)
+        self._delay_prefix = f"{options.outbox}.delay."
         self._blocks: dict[Properties, bytes] = {}
 
-    def delay_queue(self, publication: Publication) -> str:
-        """Where a delayed copy goes now: the largest N below the seconds left + 1 (spec amqp.md 10)."""
+    def queue_for(self, pending: PendingPublish) -> str:
+        """Where a publication goes now."""
+        publication = pending.publication
+        if publication.parking is not None:
+            outbox = self._options.outbox
+            if pending.is_unparkable or not self._options.declare:
+                return delay_queue(outbox, FALLBACK_SECONDS)
+            return publication.parking.queue(outbox)
+        return publication.queue if publication.due_at is None else self._delay_queue(publication)
+
+    def _delay_queue(self, publication: Publication) -> str:
+        """The largest N below the seconds left + 1 (spec amqp.md 10)."""
         assert publication.due_at is not None
         left = (publication.due_at - self._clock.now()).total_seconds()
         if left < 1:
@@ -97,9 +113,10 @@ class MessageEncoder:
         seconds = next(step for step in reversed(self._ladder) if step < left + 1)
         return delay_queue(self._options.outbox, seconds)
 
-    def block(self, pending: PendingPublish, *, is_delayed: bool) -> bytes:
-        """Property block of a publish; compresses the body when that is asked for."""
+    def block(self, pending: PendingPublish, queue: str) -> bytes:
+        """Property block of a publish to ``queue``; compresses the body when that is asked for."""
         properties = pending.publication.properties
+        is_delayed = queue.startswith(self._delay_prefix)
         has_priority = not (is_delayed and self._drops_delay_priority())
         if pending.publication.is_verbatim:
             return self._encode(properties, properties.content_encoding, has_priority=has_priority)

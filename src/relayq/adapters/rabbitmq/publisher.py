@@ -24,7 +24,7 @@ from relayq.adapters.rabbitmq.link import Link, Log, RareLog
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
 from relayq.adapters.rabbitmq.pending import MessageEncoder, PendingPublish
 from relayq.adapters.rabbitmq.properties import decode_properties
-from relayq.ports import BrokerError, BrokerUnavailableError, Clock, Publication, QueueRole
+from relayq.ports import BrokerError, BrokerUnavailableError, Clock, Parking, Publication, QueueRole
 
 # Queue names come from messages, so what is remembered of them is bounded.
 REMEMBERED_QUEUES = 10_000
@@ -89,6 +89,7 @@ class Publisher:
         self._next_tag = 1
         self._lowest_tag = 1
         self._publish_frames: dict[str, bytes] = {}
+        self._leases: dict[str, float] = {}
 
     # Life
 
@@ -113,6 +114,7 @@ class Publisher:
         self._encoder.version = declarer.version
         self._next_tag = self._lowest_tag = 1
         self._publish_frames.clear()
+        self._leases.clear()
         if self._options.prepare:
             for queue in declarer.topology.configured():
                 self._remember(queue.name)
@@ -172,10 +174,9 @@ class Publisher:
             self._send(waiting.popleft())
 
     def _send(self, pending: PendingPublish) -> None:
-        publication = pending.publication
-        queue = publication.queue if publication.due_at is None else self._encoder.delay_queue(publication)
+        queue = self._encoder.queue_for(pending)
         frame = self._publish_frames.get(queue)
-        if frame is None:
+        if frame is None or (queue in self._leases and self._is_over(self._leases[queue])):
             self._declare_first(queue, pending)
             return
         connection, channel = self._connection, self._channel
@@ -186,7 +187,7 @@ class Publisher:
             return
         pending.queue = queue
         pending.is_returned = False
-        pending.block = self._encoder.block(pending, is_delayed=queue != publication.queue)
+        pending.block = self._encoder.block(pending, queue)
         pending.sent_at = self._loop.time()
         self._unconfirmed[self._next_tag] = pending
         self._next_tag += 1
@@ -196,10 +197,15 @@ class Publisher:
 
     # Declaring on first use
 
+    def _is_over(self, declared_at: float) -> bool:
+        """Whether a parking queue has to be declared again, so that it does not expire with something in it."""
+        return self._loop.time() - declared_at >= self._options.timings.parking_lease
+
     def _remember(self, queue: str) -> None:
         assert self._channel is not None
         if len(self._publish_frames) >= REMEMBERED_QUEUES:
             self._publish_frames.clear()
+            self._leases.clear()
         self._publish_frames[queue] = encode_publish(self._channel.number, self._options.exchange, queue)
 
     def _declare_first(self, queue: str, pending: PendingPublish) -> None:
@@ -222,13 +228,16 @@ class Publisher:
             return
         self._declaring[queue] = [pending]
         assert self._declarer is not None
-        task = asyncio.create_task(self._declare(queue, self._declarer))
+        task = asyncio.create_task(self._declare(queue, pending.publication.parking, self._declarer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _declare(self, queue: str, declarer: Declarer) -> None:
+    async def _declare(self, queue: str, parking: Parking | None, declarer: Declarer) -> None:
         try:
-            is_usable = await declarer.declare_one(queue)
+            if parking is None:
+                is_usable = await declarer.declare_one(queue)
+            else:
+                is_usable = await declarer.declare_parking(queue, parking.seconds)
         except Exception as error:
             is_expected = isinstance(error, ChannelClosedError | ConnectionLostError)
             text = str(error) if is_expected else f"internal error: {error!r}"
@@ -239,6 +248,8 @@ class Publisher:
         pendings = self._declaring.pop(queue, [])
         if is_usable and declarer is self._declarer and self._channel is not None:
             self._remember(queue)
+            if parking is not None:
+                self._leases[queue] = self._loop.time()
         if is_usable:
             self._waiting.extendleft(reversed(pendings))
             self._pump()
@@ -325,7 +336,10 @@ class Publisher:
 
     def _give_up(self, pending: PendingPublish) -> None:
         """Nobody can route it: a result is reported and counts as done, anything else is kept and tried again."""
-        if pending.publication.role is QueueRole.OUTBOX:
+        if pending.publication.parking is not None and not pending.is_unparkable:
+            pending.is_unparkable = True
+            self.submit(pending)
+        elif pending.publication.role is QueueRole.OUTBOX:
             self._publish_later(pending)
         else:
             self._report(pending)

@@ -21,6 +21,8 @@ LADDER = (
     86_400,
 )
 LAZY_ARGUMENT = "x-queue-mode"
+PARKING_LEASE = 86_400
+"""Seconds after which an unused parking queue is removed, far more than a message stays in it (spec amqp.md 11)."""
 MEBIBYTE = 1024 * 1024
 
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
@@ -114,6 +116,17 @@ class Topology:
     def find(self, name: str) -> QueueDeclaration:
         """The declaration of any queue we publish to."""
         return next((queue for queue in self.configured() if queue.name == name), None) or self.plain(name)
+
+    def parking(self, name: str, seconds: int) -> QueueDeclaration:
+        """A parking queue; classic even beside quorum queues, because those do not renew ``x-expires``."""
+        arguments = {
+            "x-queue-type": "classic",
+            "x-message-ttl": seconds * 1000,
+            "x-expires": PARKING_LEASE * 1000,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self._options.outbox,
+        }
+        return QueueDeclaration(name, self._durable, arguments)
 
     def _plain_arguments(self) -> dict[str, Any]:
         arguments = self._type_argument()

@@ -41,6 +41,7 @@ class Script:
         refuse_vhost: Close code and text instead of ``connection.open-ok``.
         refuse: By queue or exchange name, ``bind NAME`` or ``consume NAME``: close codes and texts of the next answers.
         unanswered: Such names that get no answer.
+        counts: By queue name: messages in it, as a declaration is told.
         confirm: Publishes are confirmed at once.
         is_silent: Nothing is answered; every method goes to `FakeSession.answers`.
     """
@@ -55,6 +56,7 @@ class Script:
     refuse_vhost: tuple[int, str] | None = None
     refuse: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     unanswered: set[str] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=dict)
     confirm: bool = True
 
 
@@ -191,7 +193,8 @@ class FakeSession:
         elif isinstance(method, commands.Connection.Open):
             self._answer_open()
         elif isinstance(method, commands.Queue.Declare):
-            self._answer_declare(channel, method.queue, commands.Queue.DeclareOk(method.queue, 0, 0))
+            count = self.script.counts.get(method.queue, 0)
+            self._answer_declare(channel, method.queue, commands.Queue.DeclareOk(method.queue, count, 0))
         elif isinstance(method, commands.Exchange.Declare):
             self._answer_declare(channel, method.exchange, commands.Exchange.DeclareOk())
         elif isinstance(method, commands.Queue.Bind):
