@@ -20,6 +20,7 @@ from relayq.adapters.store.directory import DirectoryStore
 from relayq.adapters.store.rows import PART_BYTES
 from relayq.adapters.store.sqlite import SqliteStore
 from relayq.ports import MessageStore, StoreAddress
+from tests.contract.store.redis_factory import RedisFactory
 from tests.contract.store.sql_factories import MySqlFactory, PostgreSqlFactory
 
 PATIENCE = 30.0  # seconds; nothing waits that long unless it is broken
@@ -193,6 +194,7 @@ ADAPTERS: dict[str, tuple[Callable[[pytest.FixtureRequest], StoreFactory], tuple
         (pytest.mark.server,),
     ),
     "mariadb": (lambda request: MySqlFactory(request.getfixturevalue("mariadb").address), (pytest.mark.server,)),
+    "redis": (lambda request: RedisFactory(request.getfixturevalue("redis").address), (pytest.mark.server,)),
     "memory": (lambda _request: MemoryFactory(), ()),
 }
 
