@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relayq.adapters.dns import DnsOptions
 from relayq.adapters.tls import TlsOptions
+from relayq.compose.making import MakingRules
 from relayq.compose.responsive import ResponsiveOptions
 from relayq.config import Settings, Source
 from relayq.delivery.admission import AdmissionLimits
@@ -125,15 +126,23 @@ def composer_rules(settings: Settings) -> ComposerRules:
         eight_bit=settings.session.eight_bit,
         long_lines=settings.session.long_lines,
         oversign=settings.composing.dkim_oversign,
-        template_headers=tuple(name.lower() for name in settings.composing.personalize_headers),
-        escape=settings.composing.personalize_escape,
-        inline_important=settings.composing.inlinecss_important,
+        making=making_rules(settings),
+    )
+
+
+def making_rules(settings: Settings) -> MakingRules:
+    """For ``compose.making``, here and in the workshop."""
+    composing = settings.composing
+    return MakingRules(
+        template_headers=tuple(name.lower() for name in composing.personalize_headers),
+        escape=composing.personalize_escape,
+        inline_important=composing.inlinecss_important,
         responsive=ResponsiveOptions(
             host_name=settings.process.hostname,
-            autotext=settings.composing.responsive_autotext,
-            icons=settings.composing.responsive_icons or "",
-            escape_html=settings.composing.personalize_escape == "html",
-            oversign=settings.composing.dkim_oversign,
+            autotext=composing.responsive_autotext,
+            icons=composing.responsive_icons or "",
+            escape_html=composing.personalize_escape == "html",
+            oversign=composing.dkim_oversign,
         ),
     )
 

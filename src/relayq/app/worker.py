@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from relayq.adapters.clock import SystemClock
 from relayq.adapters.dns import DnsResolver
 from relayq.adapters.sockets import SocketNetwork
 from relayq.adapters.store import open_store
+from relayq.adapters.workshop import ProcessWorkshop
 from relayq.app import rules
 from relayq.app.broker import LogLine, open_broker
 from relayq.config import Settings
@@ -39,6 +41,8 @@ from relayq.ports import (
     OutboxItem,
     Resolver,
 )
+
+_MAX_WORKSHOP_SIZE = 8
 
 
 class Worker:
@@ -104,7 +108,9 @@ class Worker:
         )
         routing_rules = RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
         router = Router(self._resolver, routing_rules, clock, rng)
-        self._composer = composer = Composer(rules.composer_rules(settings), clock, observer.warn)
+        composer_rules = rules.composer_rules(settings)
+        workshop = ProcessWorkshop(composer_rules.making, _workshop_size(), loop, observer.warn)
+        self._composer = composer = Composer(composer_rules, clock, observer.warn, workshop)
         self._sts = _domain_policies(settings, self._resolver, clock)
         terms = _terms(settings, self._resolver, self._sts, observer)
         pipeline = Pipeline(
@@ -173,6 +179,11 @@ def _domain_policies(settings: Settings, resolver: Resolver, clock: Clock) -> Do
     from relayq.adapters.policy_fetcher import PolicyFetcher
 
     return HttpsPolicies(resolver, PolicyFetcher(resolver), clock)
+
+
+def _workshop_size() -> int:
+    """Processes that compose, at most: one per core we may use."""
+    return min(len(os.sched_getaffinity(0)), _MAX_WORKSHOP_SIZE)
 
 
 def _open_bodies(settings: Settings, store: MessageStore | None, clock: Clock, observer: Observer) -> Bodies | None:

@@ -6,11 +6,11 @@ Documents made from one template share their rules, so what was worked out for o
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from relayq.compose.css_declarations import Declaration, parse_style
-from relayq.compose.css_matching import Matches, match_selectors
+from relayq.compose.css_matching import Matches, Patience, match_selectors
 from relayq.compose.css_selectors import Selector
 from relayq.compose.css_shape import Shapes
 from relayq.compose.css_sheet import Rule
@@ -55,14 +55,14 @@ class StyleRules:
         self._shapes = Shapes(frozenset().union(*(selector.attributes for selector in self.selectors)))
         self._matches: OrderedDict[bytes, Matches] = OrderedDict()
 
-    def match(self, markup: Markup, is_late: Callable[[], bool]) -> Matches:
+    def match(self, markup: Markup, patience: Patience) -> Matches:
         """Which selector matches which start tag; see `match_selectors`."""
         key = self._shapes.key(markup)
         if key is None:
-            return match_selectors(markup, self.selectors, is_late)
+            return match_selectors(markup, self.selectors, patience)
         matches = self._matches.get(key)
         if matches is None:
-            matches = self._matches[key] = match_selectors(markup, self.selectors, is_late)
+            matches = self._matches[key] = match_selectors(markup, self.selectors, patience)
             if len(self._matches) > _MAX_CACHED_MATCHES:
                 self._matches.popitem(last=False)
         return matches

@@ -26,6 +26,9 @@ from relayq.compose.html_scan import OPEN, OTHER, RAW, REST, SLOT, WIDTH, Markup
 
 MAX_ELEMENTS = 100_000
 """Spec html-css-dkim.md 2.5."""
+MAX_CSS_CHARACTERS = 1 << 20
+"""The same."""
+UNLIMITED_STEPS = 1 << 62
 
 _FEW_TAGS = 500
 """So few start tags cannot make a tree that is too deep or too large, however broken the document is."""
@@ -47,6 +50,25 @@ class CssLimitError(ComposeError):
     """Inlining a document would take too much time or memory (spec html-css-dkim.md 2.5)."""
 
 
+def never() -> bool:
+    """There is always time."""
+    return False
+
+
+class Patience(NamedTuple):
+    """How much work a document is worth.
+
+    Attributes:
+        is_late: Asked now and then; true means to give up. What is done in between is bounded.
+        max_steps: Estimated work of matching all selectors; one step takes 5 to 15 ns.
+        max_new_css: Characters of style sheets that were not seen before; a thousand take about a millisecond.
+    """
+
+    is_late: Callable[[], bool] = never
+    max_steps: int = UNLIMITED_STEPS
+    max_new_css: int = MAX_CSS_CHARACTERS
+
+
 class Matches(NamedTuple):
     """What the selectors match.
 
@@ -63,13 +85,13 @@ class Matches(NamedTuple):
     styles: frozenset[int]
 
 
-def match_selectors(markup: Markup, selectors: Sequence[Selector], is_late: Callable[[], bool]) -> Matches:
+def match_selectors(markup: Markup, selectors: Sequence[Selector], patience: Patience) -> Matches:
     """Match selectors that can all be decided against a document.
 
     Args:
         markup: The document.
         selectors: What to match.
-        is_late: Asked between batches of work; true means to give up.
+        patience: Its clock is asked between batches of work.
 
     Raises:
         CssLimitError: Too many elements or matches, or too much work.
@@ -85,8 +107,8 @@ def match_selectors(markup: Markup, selectors: Sequence[Selector], is_late: Call
         html = "".join(filter(None, copy))
     reader = _Reader(re.compile(rf' style="((?:r[0-9]+: 1;)+)(?:{mark}: ([0-9]+)")?'))
     numbers = iter(range(len(selectors)))
-    for batch in _batches(selectors, elements, MAX_DEPTH if depth is None else depth):
-        if is_late():
+    for batch in _batches(selectors, elements, MAX_DEPTH if depth is None else depth, patience.max_steps):
+        if patience.is_late():
             raise CssLimitError("inlining takes too long")
         rules = [f"{rule}{{r{number}:1}}" for number, rule in enumerate(_MARKED_RULES)]
         rules += [f"{selector.engine}{{r{_FIRST + next(numbers)}:1}}" for selector in batch]
@@ -144,17 +166,20 @@ def _replacement(other: str) -> str:
     return ""
 
 
-def _batches(selectors: Sequence[Selector], elements: int, nesting: int) -> Iterator[Sequence[Selector]]:
+def _batches(
+    selectors: Sequence[Selector], elements: int, nesting: int, max_steps: int
+) -> Iterator[Sequence[Selector]]:
     """Selectors in groups, each of bounded work.
 
     An element keeps its matches in a list that is searched for each new one: so groups may not get too long either.
     """
     longest = max(int((_BATCH_STEPS * 4 / (elements + 1)) ** 0.5), 8)
-    first = steps = 0
+    first = steps = total = 0
     for number, selector in enumerate(selectors):
         assert selector.engine is not None
         per_element = 1 + len(selector.engine) // 16 + nesting * selector.looks_up + elements * selector.looks_back
-        if elements * per_element > _MAX_STEPS:
+        total += elements * per_element
+        if elements * per_element > _MAX_STEPS or total > max_steps:
             raise CssLimitError("inlining would take too long")
         if number > first and (steps + elements * per_element > _BATCH_STEPS or number - first == longest):
             yield selectors[first:number]

@@ -107,9 +107,13 @@ class StyleSheets:
         self._size = 0
         self._by_digest: OrderedDict[bytes, Sheet] = OrderedDict()
 
+    def is_known(self, text: str) -> bool:
+        """`parse` costs next to nothing."""
+        return _digest(text) in self._by_digest
+
     def parse(self, text: str) -> Sheet:
         """The sheet."""
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        digest = _digest(text)
         sheet = self._by_digest.get(digest)
         if sheet is not None:
             self._by_digest.move_to_end(digest)
@@ -120,6 +124,10 @@ class StyleSheets:
         while self._size > self._limit:
             self._size -= len(self._by_digest.popitem(last=False)[1].text)
         return sheet
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def parse_sheet(text: str) -> Sheet:

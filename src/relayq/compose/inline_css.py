@@ -10,26 +10,22 @@ from __future__ import annotations
 
 import bisect
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from relayq.compose.css_cascade import StyleRules
-from relayq.compose.css_matching import CssLimitError, Matches
+from relayq.compose.css_matching import MAX_CSS_CHARACTERS, CssLimitError, Matches, Patience
 from relayq.compose.css_sheet import Fate, Rule, Sheet, StyleSheets, edit_sheet, is_blank_sheet
 from relayq.compose.html_scan import END, OPEN, RAW, REST, SLOT, WIDTH, Markup, attributes_of, style_of
 from relayq.compose.mime_tree import parse_tree
 from relayq.compose.text_parts import TextPart, read_texts, write_texts
 
-MAX_CSS_CHARACTERS = 1 << 20
-"""Spec html-css-dkim.md 2.5."""
-
 _MAX_CACHED_RULES = 64
 _MEDIA = frozenset(("", "all", "screen"))
 
 
-def never() -> bool:
-    """There is always time."""
-    return False
+_ALL_PATIENCE = Patience()
+_ELEMENTS_PER_CHECK = 1000
 
 
 class _Style(NamedTuple):
@@ -56,7 +52,7 @@ class CssInliner:
         self._rules: OrderedDict[tuple[str, ...], StyleRules] = OrderedDict()
 
     def inline_message(
-        self, mime: bytes, *, is_late: Callable[[], bool] = never, force: bool = False
+        self, mime: bytes, patience: Patience = _ALL_PATIENCE, *, force: bool = False
     ) -> tuple[bytes, tuple[str, ...]]:
         """Message with every HTML part inlined that is shown and not sealed, and what had to stay as it was.
 
@@ -64,7 +60,7 @@ class CssInliner:
 
         Args:
             mime: Message with CRLF line ends.
-            is_late: Asked now and then; true means to give up. What is done in between is bounded.
+            patience: How much work each part is worth.
             force: Leave a part unchanged instead of giving up.
 
         Raises:
@@ -79,7 +75,7 @@ class CssInliner:
             if source.part.media_type != "text/html":
                 continue
             try:
-                changes.append((source, self.inline_html(source.text, is_late=is_late)))
+                changes.append((source, self.inline_html(source.text, patience)))
             except CssLimitError as error:
                 reason = f"part {number} text/html: {error}"
                 if not force:
@@ -87,7 +83,7 @@ class CssInliner:
                 left.append(reason)
         return write_texts(mime, root, changes), tuple(left)
 
-    def inline_html(self, text: str, *, is_late: Callable[[], bool] = never) -> str:
+    def inline_html(self, text: str, patience: Patience = _ALL_PATIENCE) -> str:
         """Document with its CSS inlined; the same document where there is nothing to inline.
 
         Raises:
@@ -96,23 +92,23 @@ class CssInliner:
         if "<style" not in text and "<style" not in text.lower():
             return text
         markup = Markup(text)
-        styles = self._styles(markup, is_late)
+        styles = self._styles(markup, patience)
         while styles:
             rules = self._rules_of(styles)
-            matches = rules.match(markup, is_late)
+            matches = rules.match(markup, patience)
             real = [style for style in styles if style.number in matches.styles]
             if len(real) == len(styles):
-                _edit_elements(markup, matches, rules)
+                _edit_elements(markup, matches, rules, patience)
                 self._edit_styles(markup, styles, matches, rules)
                 return markup.join()
             # What looked like an element was none for the tree builder: its rules do not count.
             styles = real
         return text
 
-    def _styles(self, markup: Markup, is_late: Callable[[], bool]) -> list[_Style]:
+    def _styles(self, markup: Markup, patience: Patience) -> list[_Style]:
         """``<style>`` elements that take part (spec html-css-dkim.md 2.2)."""
         styles: list[_Style] = []
-        size = 0
+        size = new = 0
         pieces = markup.pieces
         for row, text in enumerate(pieces[RAW::WIDTH]):
             at = row * WIDTH
@@ -121,7 +117,9 @@ class CssInliner:
             size += len(text)
             if size > MAX_CSS_CHARACTERS:
                 raise CssLimitError("more than 1 MiB of CSS")
-            if is_late():
+            if not self._sheets.is_known(text):
+                new += len(text)
+            if new > patience.max_new_css or patience.is_late():
                 raise CssLimitError("inlining takes too long")
             sheet = self._sheets.parse(text)
             if sheet.rules or sheet.kept_important:
@@ -189,11 +187,13 @@ def _fate(rule: Rule, rules: StyleRules, found: frozenset[int], elsewhere: froze
     return Fate(important, unchanged, left)
 
 
-def _edit_elements(markup: Markup, matches: Matches, rules: StyleRules) -> None:
+def _edit_elements(markup: Markup, matches: Matches, rules: StyleRules, patience: Patience) -> None:
     """Write new ``style`` attributes."""
     pieces = markup.pieces
     starts = markup.starts
-    for number, matched in matches.by_tag.items():
+    for count, (number, matched) in enumerate(matches.by_tag.items()):
+        if count % _ELEMENTS_PER_CHECK == 0 and patience.is_late():
+            raise CssLimitError("inlining takes too long")
         at = starts[number] * WIDTH
         rest = pieces[at + REST] or ""
         own = style_of(rest)

@@ -323,17 +323,16 @@ class PrivateKeys:
             UnusableKeyError: See `load_private_key`.
         """
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        known = self._by_digest.get(digest)
+        # Taken out and put back, which threads may do at the same time.
+        known = self._by_digest.pop(digest, None)
         if known is None:
             try:
                 known = load_private_key(text)
             except UnusableKeyError as error:
                 known = str(error)
-            self._by_digest[digest] = known
-            if len(self._by_digest) > self._limit:
-                self._by_digest.popitem(last=False)
-        else:
-            self._by_digest.move_to_end(digest)
+        self._by_digest[digest] = known
+        if len(self._by_digest) > self._limit:
+            self._by_digest.popitem(last=False)
         if isinstance(known, str):
             raise UnusableKeyError(known)
         return known

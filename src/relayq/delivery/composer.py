@@ -8,21 +8,24 @@ see the octets that really go out. The stored original is never replaced by what
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
 
 import msgspec
 
 from relayq.compose import (
     ComposeError,
     ConversionImpossibleError,
-    CssInliner,
     HeaderEdits,
     HeaderError,
     LongLineError,
+    PreparedSignatures,
     PrivateKeys,
     SigningKey,
     analyse,
@@ -33,19 +36,26 @@ from relayq.compose import (
     to_seven_bit,
     treat_long_lines,
 )
-from relayq.compose.personalise import personalise_mime
-from relayq.compose.responsive import DownloadFailure, ResponsiveOptions, build_mime, parse_document
-from relayq.compose.template import TemplateError, template_context
+from relayq.compose.making import Answer, Effort, Failed, Made, Maker, MakingRules, Order, Wanted
+from relayq.compose.responsive import DownloadFailure
+from relayq.delivery.pace import Pace
+from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
 from relayq.model import DeliveryState, Message, Refused, Scope, Unusable
 from relayq.model.members import decode_value
-from relayq.ports import Clock
+from relayq.ports import Clock, Workshop, WorkshopUnavailableError
 from relayq.smtp import Capabilities, normalise_line_ends
 
-TEMPLATE_SECONDS = 2.0
-"""For all templates of one message (spec templates.md 10)."""
-INLINING_SECONDS = 5.0
-"""For all style sheets of one message (spec html-css-dkim.md 2.5)."""
+T = TypeVar("T")
+
 SIGNING_THREADS = 2
+
+QUICK = Effort(template_seconds=0.01, inlining_seconds=0.01, css_steps=200_000, css_characters=4_000)
+"""What is done on the loop before the workshop gets the message; a page of CSS steps costs about two milliseconds."""
+_QUICK_OCTETS = 64 * 1024
+_QUICK_OCTETS_WITH_STYLES = 16 * 1024
+_MAX_SLOW = 1024
+_LARGE_OCTETS = 128 * 1024
+"""From here on hashing for a signature costs more than a millisecond with all around it."""
 
 _NO_DOWNLOADS = DownloadFailure("downloads are not supported yet", is_temporary=False)
 
@@ -57,19 +67,13 @@ class ComposerRules(msgspec.Struct, frozen=True, kw_only=True):
         eight_bit: What happens to 8-bit content for a peer without 8BITMIME.
         long_lines: What happens to lines of more than 998 octets.
         oversign: Sign headers once more than they occur.
-        template_headers: Headers of a string ``mime`` that are templates, in lower case.
-        escape: Escaping of values in HTML parts that ask for none themselves.
-        responsive: For a ``mime`` that is an object.
-        inline_important: Rules that stay in a style sheet win against inlined ones (``inlinecss-important``).
+        making: For everything but the peer.
     """
 
     eight_bit: Literal["convert", "send"] = "convert"
     long_lines: Literal["keep", "wrap", "fail"] = "keep"
     oversign: bool = True
-    template_headers: tuple[str, ...] = ("subject",)
-    escape: Literal["none", "html"] = "none"
-    responsive: ResponsiveOptions = ResponsiveOptions()
-    inline_important: bool = True
+    making: MakingRules = MakingRules()
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,18 +95,28 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Composer:
-    """Makes content. Signing runs in threads: one RSA signature costs more than the rest of a delivery."""
+    """Makes content.
 
-    def __init__(self, rules: ComposerRules, clock: Clock, warn: Callable[[str, str], None]) -> None:
+    What takes long is done elsewhere: signing in threads, because one RSA signature costs more than the rest of a
+    delivery and holds no lock; composing beyond a small effort in the workshop.
+    """
+
+    def __init__(
+        self, rules: ComposerRules, clock: Clock, warn: Callable[[str, str], None], workshop: Workshop
+    ) -> None:
         self._rules = rules
         self._clock = clock
         self._warn = warn
+        self._workshop = workshop
         self._private_keys = PrivateKeys()
-        self._inliner = CssInliner(important=rules.inline_important)
+        self._maker = Maker(rules.making, clock.monotonic, _make_boundary)
+        self._pace = Pace()
+        self._slow: OrderedDict[bytes, None] = OrderedDict()
         self._threads: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
-        """End the signing threads."""
+        """End the signing threads and the workshop."""
+        self._workshop.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -132,15 +146,14 @@ class Composer:
                 ``amqp/invalid``: ``headers`` is not usable.
         """
         keys = () if message.dkim is None else self._signing_keys(message)
-        if message.mime_object is not None:
-            octets, further_keys = self._build(message, seen_at)
-            keys += further_keys
-        else:
-            octets = self._read(message)
-        if message.inline_css:
-            octets = self._inline(message, octets)
-        if "headers" in message.members:
-            octets = _edit_headers(message, octets)
+        edits = _parse_edits(message) if "headers" in message.members else None
+        octets = b"" if message.mime_object is not None else _read(message)
+        if message.mime_object is not None or message.data is not None or message.inline_css:
+            made = await self._make(message, octets, seen_at)
+            octets = made.octets
+            keys += made.keys
+        if edits is not None:
+            octets = edit_headers(octets, edits)
         if octets.isascii():
             return Content(octets=octets, force=message.force, keys=keys)
         found = analyse(octets)
@@ -148,79 +161,45 @@ class Composer:
             octets=octets, has_8bit=True, has_utf8_headers=found.has_utf8_headers, force=message.force, keys=keys
         )
 
-    def _read(self, message: Message) -> bytes:
-        """A string ``mime``, personalised if the message has data."""
-        mime = message.mime
-        assert mime is not None
-        if b"\0" in mime:
-            if not message.force:
-                raise _impossible("mime: NUL octet")
-            mime = mime.replace(b"\0", b"")
-        octets = normalise_line_ends(mime)
-        return octets if message.data is None else self._personalise(message, octets)
-
-    def _build(self, message: Message, seen_at: datetime) -> tuple[bytes, tuple[SigningKey, ...]]:
-        """An object ``mime`` turned into a message, and the keys that stand in it."""
-        assert message.mime_object is not None
-        until = self._clock.monotonic() + TEMPLATE_SECONDS
-        try:
-            plan = parse_document(
-                message.mime_object,
-                envelope=message.sender,
-                recipient=message.recipient.text,
-                seen_at=seen_at,
-                data=message.data,
-                force=message.force,
-                now=self._clock.now(),
-                time_left=lambda: until - self._clock.monotonic(),
-                options=self._rules.responsive,
-            )
-            while plan.downloads:
-                plan = plan.with_resources(dict.fromkeys(plan.downloads, _NO_DOWNLOADS))
-            octets = build_mime(plan, _make_boundary)
-        except ComposeError as error:
-            raise _impossible(str(error)) from None
-        for note in plan.notes:
-            self._warn("compose", f"{message.recipient.text}: {note}")
-        return octets, plan.signing_keys
-
-    def _personalise(self, message: Message, octets: bytes) -> bytes:
-        assert message.data is not None
-        try:
-            data = decode_value(message.data)
-        except ValueError as error:
-            raise _impossible(f"data: {error}") from None
-        until = self._clock.monotonic() + TEMPLATE_SECONDS
-        context = template_context(
-            data if isinstance(data, dict) else {},
-            envelope="" if message.sender is None else message.sender.text,
+    async def _make(self, message: Message, octets: bytes, seen_at: datetime) -> Made:
+        """Personalised, composed, inlined: whatever the message asks for."""
+        order = Order(
             recipient=message.recipient.text,
+            sender=message.sender,
             now=self._clock.now(),
-            time_left=lambda: until - self._clock.monotonic(),
+            seen_at=seen_at,
+            mime=octets,
+            mime_object=None if message.mime_object is None else bytes(message.mime_object),
+            data=None if message.data is None else bytes(message.data),
+            force=message.force,
+            inline_css=message.inline_css,
         )
-        rules = self._rules
-        try:
-            rendered, failed = personalise_mime(
-                octets, context, force=message.force, headers=rules.template_headers, escape=rules.escape
-            )
-        except TemplateError as error:
-            raise _impossible(str(error)) from None
-        for unrendered in failed:
-            self._warn("compose", f"{message.recipient.text}: sent unpersonalised: {unrendered}")
-        return rendered
+        while isinstance(outcome := await self._work_on(order), Wanted):
+            answers = [Answer(download, failure=_NO_DOWNLOADS) for download in outcome.downloads]
+            order = msgspec.structs.replace(order, answers=(*order.answers, *answers))
+        if isinstance(outcome, Failed):
+            raise _impossible(outcome.reason)
+        for note in outcome.notes:
+            self._warn("compose", f"{message.recipient.text}: {note}")
+        return outcome
 
-    def _inline(self, message: Message, octets: bytes) -> bytes:
-        """Style sheets moved into the elements, part by part; with ``force`` a part beyond the limits stays."""
-        until = self._clock.monotonic() + INLINING_SECONDS
+    async def _work_on(self, order: Order) -> Made | Wanted | Failed:
+        """Here if it can be done in no time, else in the workshop."""
+        if _is_small(order) and not (self._slow and _digest(order) in self._slow):
+            await self._pace.turn()
+            begun = self._clock.monotonic()
+            outcome = self._maker.try_make(order, QUICK)
+            self._pace.spend(self._clock.monotonic() - begun)
+            if outcome is not None:
+                return outcome
+            # The next message with this text will take as long.
+            self._slow[_digest(order)] = None
+            if len(self._slow) > _MAX_SLOW:
+                self._slow.popitem(last=False)
         try:
-            inlined, left = self._inliner.inline_message(
-                octets, is_late=lambda: self._clock.monotonic() >= until, force=message.force
-            )
-        except ComposeError as error:
-            raise _impossible(f"inlinecss: {error}") from None
-        for note in left:
-            self._warn("compose", f"{message.recipient.text}: inlinecss: sent as it was: {note}")
-        return inlined
+            return await self._workshop.make(order)
+        except WorkshopUnavailableError as error:
+            raise NotNowError(PARKED_SECONDS, f"composing: {error}") from None
 
     def _signing_keys(self, message: Message) -> tuple[SigningKey, ...]:
         """Keys of the message; a bad one is found here, before a connection is made."""
@@ -276,22 +255,46 @@ class Composer:
 
     async def _sign(self, octets: bytes, content: Content) -> bytes:
         try:
-            prepared = prepare_signatures(
-                octets, content.keys, self._clock.now(), self._private_keys, force=content.force
-            )
+            if len(octets) > _LARGE_OCTETS:
+                prepared = await self._in_thread(partial(self._prepare_signatures, octets, content))
+            else:
+                prepared = self._prepare_signatures(octets, content)
             for note in prepared.notes:
                 self._warn("dkim", note)
-            if not prepared.is_slow:
-                return prepared.sign() + octets
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(SIGNING_THREADS, "sign")
-            return await asyncio.get_running_loop().run_in_executor(self._threads, prepared.sign) + octets
+            signatures = await self._in_thread(prepared.sign) if prepared.is_slow else prepared.sign()
         except ComposeError as error:
             raise _impossible(f"dkim: {error}") from None
+        return signatures + octets
+
+    def _prepare_signatures(self, octets: bytes, content: Content) -> PreparedSignatures:
+        return prepare_signatures(octets, content.keys, self._clock.now(), self._private_keys, force=content.force)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(SIGNING_THREADS, "sign")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _edit_headers(message: Message, octets: bytes) -> bytes:
-    return edit_headers(octets, _parse_edits(message))
+def _read(message: Message) -> bytes:
+    """A string ``mime`` with CRLF line ends and without NUL."""
+    mime = message.mime
+    assert mime is not None
+    if b"\0" in mime:
+        if not message.force:
+            raise _impossible("mime: NUL octet")
+        mime = mime.replace(b"\0", b"")
+    return normalise_line_ends(mime)
+
+
+def _is_small(order: Order) -> bool:
+    octets = len(order.mime) + len(order.mime_object or b"") + len(order.data or b"")
+    octets += sum(len(answer.found.body) for answer in order.answers if answer.found is not None)
+    return octets <= (_QUICK_OCTETS_WITH_STYLES if order.inline_css else _QUICK_OCTETS)
+
+
+def _digest(order: Order) -> bytes:
+    """The same for messages of one campaign: of what is the same in all of them."""
+    return hashlib.blake2b(order.mime if order.mime_object is None else order.mime_object, digest_size=16).digest()
 
 
 def _parse_edits(message: Message) -> HeaderEdits:

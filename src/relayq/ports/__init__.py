@@ -31,6 +31,7 @@ from relayq.ports.observer import Observer
 from relayq.ports.queues import DomainState, QueueInspector, QueueState
 from relayq.ports.resolver import DnsAnswer, DnsError, DnsFailureKind, MxRecord, Resolver
 from relayq.ports.store import MessageStore, StoreAddress, StoreDamagedError, StoreError, StoreUnavailableError
+from relayq.ports.workshop import Workshop, WorkshopUnavailableError
 
 __all__ = [
     "BindError",
@@ -70,4 +71,6 @@ __all__ = [
     "TlsFailureKind",
     "TlsaRecord",
     "TopologyError",
+    "Workshop",
+    "WorkshopUnavailableError",
 ]

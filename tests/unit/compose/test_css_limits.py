@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from relayq.compose import css_matching, inline_css
-from relayq.compose.css_matching import CssLimitError
+from relayq.compose.css_matching import CssLimitError, Patience
 from relayq.compose.css_sheet import Sheet, parse_sheet
 from relayq.compose.inline_css import CssInliner
 
@@ -45,14 +45,14 @@ def test_too_many_elements_are_beyond_the_limits() -> None:
 
 def test_the_clock_is_looked_at() -> None:
     with pytest.raises(CssLimitError, match="too long"):
-        CssInliner().inline_html(styled("p{a:b}", "<p>x</p>"), is_late=lambda: True)
+        CssInliner().inline_html(styled("p{a:b}", "<p>x</p>"), Patience(lambda: True))
 
 
 def test_the_clock_is_looked_at_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(css_matching, "_BATCH_STEPS", 1)
     answers = iter([False, False, False, True])
     with pytest.raises(CssLimitError, match="too long"):
-        CssInliner().inline_html(styled("p{a:b} i{a:b} b{c:d}", "<p>x</p>"), is_late=lambda: next(answers))
+        CssInliner().inline_html(styled("p{a:b} i{a:b} b{c:d}", "<p>x</p>"), Patience(lambda: next(answers)))
 
 
 def test_batches_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:

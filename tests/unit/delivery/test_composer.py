@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 import email
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from relayq.adapters.memory import ManualClock
+from relayq.adapters.memory import LocalWorkshop, ManualClock
+from relayq.compose.making import Effort, Maker, MakingRules, Order
+from relayq.delivery import composer as composer_module
 from relayq.delivery.composer import Composer, ComposerRules, Content
+from relayq.delivery.pace import Pace
 from relayq.delivery.waiting import NotNowError
 from relayq.model import DeliveryState, Message, Refused, Scope, Unusable, parse_address
+from relayq.ports import WorkshopUnavailableError
 from relayq.smtp import Capabilities
 
 NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 
 
+class NoPace(Pace):
+    async def turn(self) -> None:
+        return
+
+    def spend(self, seconds: float) -> None:
+        del seconds
+
+
 class PreparesNow(Composer):
+    def __init__(self, rules: ComposerRules, warn: Callable[[str, str], None]) -> None:
+        clock = ManualClock(NOW)
+        self.workshop = LocalWorkshop(Maker(rules.making, clock.monotonic, lambda: "=_b"))
+        super().__init__(rules, clock, warn, self.workshop)
+        self._pace = NoPace()
+
     def prepare_now(self, message: Message) -> Content:
         with pytest.raises(StopIteration) as done:
             self.prepare(message, NOW).send(None)  # waits for nothing
         return cast("Content", done.value.value)
 
 
-def composer(**rules: Any) -> PreparesNow:
-    return PreparesNow(ComposerRules(**rules), ManualClock(NOW), lambda component, text: None)
+def composer(*, inline_important: bool = True, **rules: Any) -> PreparesNow:
+    making = MakingRules(inline_important=inline_important)
+    return PreparesNow(ComposerRules(making=making, **rules), lambda component, text: None)
 
 
 COMPOSER = composer()
@@ -98,7 +118,7 @@ def test_style_sheets_of_an_object_are_inlined() -> None:
 def test_a_sheet_beyond_the_limits_fails_the_message_unless_forced() -> None:
     big = b"Content-Type: text/html\r\n\r\n<style>p{a:b}" + b"/" * (1 << 20) + b"</style><p>x</p>\r\n"
     warnings: list[tuple[str, str]] = []
-    made = PreparesNow(ComposerRules(), ManualClock(NOW), lambda component, text: warnings.append((component, text)))
+    made = PreparesNow(ComposerRules(), lambda component, text: warnings.append((component, text)))
     reason = "part 1 text/html: more than 1 MiB of CSS"
     with pytest.raises(Refused, match=f"^responsive/error: inlinecss: {reason}$"):
         made.prepare_now(with_facts(mime=big, inline_css=True))
@@ -265,3 +285,90 @@ def test_what_an_object_would_have_to_download_is_refused_and_left_out_with_forc
     with pytest.raises(Refused, match=r"attachments\[0\].*not supported yet"):
         COMPOSER.prepare_now(with_facts(mime=None, mime_object=described))
     assert b"attachment" not in COMPOSER.prepare_now(with_facts(mime=None, mime_object=described, force=True)).octets
+
+
+# Off the loop.
+
+
+def test_what_is_small_and_quick_is_made_here() -> None:
+    made = composer()
+    made.prepare_now(with_facts(mime=STYLED, data=raw({"c": "red"}), inline_css=True))
+    assert made.workshop.orders == []
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"mime": STYLED + b"x" * 16 * 1024, "inline_css": True},
+        {"mime": b"Subject: {$x}\r\n\r\n" + b"x" * 64 * 1024, "data": raw({"x": "y"})},
+        {"mime": b"Subject: {$x}\r\n\r\n", "data": raw({"x": "x" * 64 * 1024})},
+        {"mime": None, "mime_object": raw({"from": "a@x.test", "text": "x" * 64 * 1024})},
+        {
+            "mime": b"Content-Type: text/html\r\n\r\n<style>p{a:b}" + b"p{c:d}" * 800 + b"</style><p>",
+            "inline_css": True,
+        },
+    ],
+)
+def test_what_is_large_is_made_in_the_workshop(facts: dict[str, object]) -> None:
+    made = composer()
+    assert made.prepare_now(with_facts(**facts)).octets
+    assert len(made.workshop.orders) == 1
+
+
+def test_what_is_large_but_only_sent_is_left_alone() -> None:
+    made = composer()
+    made.prepare_now(with_facts(mime=b"Subject: x\r\n\r\n" + b"x\r\n" * 100_000))
+    assert made.workshop.orders == []
+
+
+def test_what_turned_out_slow_is_not_tried_here_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composer_module, "_MAX_SLOW", 1)
+    made = composer()
+    tried: list[Order] = []
+
+    def never_enough(order: Order, effort: Effort) -> None:
+        tried.append(order)
+
+    monkeypatch.setattr(made._maker, "try_make", never_enough)
+    slow, other = with_facts(mime=TEMPLATE, data=raw({})), with_facts(mime=STYLED, data=raw({}))
+    for message in (slow, slow, slow):
+        made.prepare_now(message)
+    assert (len(tried), len(made.workshop.orders)) == (1, 3)
+    made.prepare_now(other)  # takes its place among what is remembered
+    made.prepare_now(slow)
+    assert (len(tried), len(made.workshop.orders)) == (3, 5)
+
+
+async def test_without_a_workshop_a_message_waits() -> None:
+    made = composer()
+
+    async def unavailable(order: Order) -> NoReturn:
+        del order
+        raise WorkshopUnavailableError("no process")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made.workshop, "make", unavailable)
+        with pytest.raises(NotNowError, match="composing: no process"):
+            await made.prepare(with_facts(mime=STYLED + b"x" * 16 * 1024, inline_css=True), NOW)
+
+
+async def test_a_large_message_is_hashed_in_a_thread() -> None:
+    made = composer()
+    letter = LETTER + b"text\r\n" * 30_000
+    keys = raw({"domain": "example.com", "selector": "s", "key": SEED})
+    content = made.prepare_now(with_facts(mime=letter, dkim=keys))
+    threads = [made._threads]
+    signed = (await made.finish(content, TAKES_8BIT)).octets
+    threads.append(made._threads)
+    made.close()
+    assert threads[0] is None
+    assert threads[1] is not None
+    assert signed.startswith(b"DKIM-Signature: v=1; a=ed25519-sha256;")
+    assert signed.endswith(letter)
+
+
+def test_notes_go_to_the_application_log() -> None:
+    warnings: list[tuple[str, str]] = []
+    made = PreparesNow(ComposerRules(), lambda component, text: warnings.append((component, text)))
+    made.prepare_now(with_facts(mime=b"Subject: {if $n}\r\n\r\nx\r\n", data=raw({}), force=True))
+    assert warnings == [("compose", "a@x.test: sent unpersonalised: subject: line 1: unclosed if")]

@@ -15,10 +15,12 @@ from relayq.adapters.memory.observer import (
 from relayq.adapters.memory.queues import MemoryQueues
 from relayq.adapters.memory.resolver import MemoryResolver
 from relayq.adapters.memory.store import MemoryStore
+from relayq.adapters.memory.workshop import LocalWorkshop
 
 __all__ = [
     "AttemptFinished",
     "CrashCaught",
+    "LocalWorkshop",
     "ManualClock",
     "MemoryBroker",
     "MemoryItem",
