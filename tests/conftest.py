@@ -14,6 +14,8 @@ import uvloop
 
 from tests.support.servers import RabbitMqNode, SmtpSink
 from tests.support.stores.databases import DatabaseServer, MariaDbServer, PostgreSqlServer, RedisServer
+from tests.support.stores.moto import Moto
+from tests.support.stores.secantus import Secantus
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -26,7 +28,18 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 LOOPS: Mapping[str, LoopFactory] = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 CHOSEN_LOOP = os.environ.get("RELAYQ_TEST_LOOP", "uvloop")
 SERVER_FIXTURES = frozenset(
-    {"rabbitmq", "rabbitmq_vhost", "own_rabbitmq", "smtp_sink", "smtp_sink_factory", "postgresql", "mariadb", "redis"}
+    {
+        "rabbitmq",
+        "rabbitmq_vhost",
+        "own_rabbitmq",
+        "smtp_sink",
+        "smtp_sink_factory",
+        "postgresql",
+        "mariadb",
+        "redis",
+        "moto",
+        "secantus",
+    }
 )
 
 
@@ -124,3 +137,21 @@ def mariadb() -> Iterator[DatabaseServer]:
 def redis() -> Iterator[DatabaseServer]:
     """A Redis server, one per test session."""
     yield from _running(RedisServer)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Moto]:
+    """A server with Amazon's S3 protocol, one per test session; take a bucket of it with ``moto.new_bucket()``."""
+    if not Moto.is_installed():
+        missing_server("moto")
+    with Moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def secantus() -> Iterator[Secantus]:
+    """A server with MongoDB's protocol, one per test session; every test names a database of its own."""
+    if not Secantus.is_installed():
+        missing_server("SecantusDB")
+    with Secantus() as server:
+        yield server

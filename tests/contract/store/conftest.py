@@ -20,7 +20,9 @@ from relayq.adapters.store.directory import DirectoryStore
 from relayq.adapters.store.rows import PART_BYTES
 from relayq.adapters.store.sqlite import SqliteStore
 from relayq.ports import MessageStore, StoreAddress
+from tests.contract.store.mongodb_factory import MongoDbFactory
 from tests.contract.store.redis_factory import RedisFactory
+from tests.contract.store.s3_factory import S3Factory
 from tests.contract.store.sql_factories import MySqlFactory, PostgreSqlFactory
 
 PATIENCE = 30.0  # seconds; nothing waits that long unless it is broken
@@ -185,6 +187,9 @@ def address(engine: str, path: Path, *, compress: bool = False) -> StoreAddress:
     return StoreAddress(engine=engine, scheme=engine, path=str(path), compress=compress)
 
 
+# Cancelled while it connects, the driver leaves closing its socket to the interpreter, which does so at once and warns.
+CANCELLED_CONNECTS = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
+
 # Name → factory and marks. A factory is made inside the running loop.
 ADAPTERS: dict[str, tuple[Callable[[pytest.FixtureRequest], StoreFactory], tuple[pytest.MarkDecorator, ...]]] = {
     "directory": (lambda request: DirectoryFactory(request.getfixturevalue("tmp_path")), ()),
@@ -195,6 +200,11 @@ ADAPTERS: dict[str, tuple[Callable[[pytest.FixtureRequest], StoreFactory], tuple
     ),
     "mariadb": (lambda request: MySqlFactory(request.getfixturevalue("mariadb").address), (pytest.mark.server,)),
     "redis": (lambda request: RedisFactory(request.getfixturevalue("redis").address), (pytest.mark.server,)),
+    "mongodb": (
+        lambda request: MongoDbFactory(request.getfixturevalue("secantus").port),
+        (pytest.mark.server, CANCELLED_CONNECTS),
+    ),
+    "s3": (lambda request: S3Factory(request.getfixturevalue("moto")), (pytest.mark.server,)),
     "memory": (lambda _request: MemoryFactory(), ()),
 }
 
