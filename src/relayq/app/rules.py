@@ -87,6 +87,7 @@ def publisher_rules(settings: Settings) -> PublisherRules:
         outbox=queues.outbox,
         queues=configured_queues(settings),
         invalid_queue=queues.invalid or "",
+        delay_property=settings.delivery.delay_property,
         storage=StorageRules(
             policy=StoragePolicy(settings.store.policy), ttl=settings.store.ttl, schedule=retry_rules(settings)
         ),
@@ -196,6 +197,7 @@ def scheduler_rules(settings: Settings) -> SchedulerRules:
         outbox=queues.outbox,
         prefetch=broker.qos,
         flush_prefetch=broker.flush_qos,
+        max_redeliveries=broker.max_redeliveries,
         min_prefetch=broker.minqos,
         max_memory=broker.max_memory,
         max_consume=broker.max_consume,

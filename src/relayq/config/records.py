@@ -80,6 +80,7 @@ class BrokerSettings(Record):
         encoding: Compression of publishes, ``None`` = none.
         max_hold: Seconds a message may wait in memory for its SMTP transaction to start.
         ack_limit: Seconds from consuming to acknowledging.
+        max_redeliveries: Hand-outs of a quorum outbox after which a message is refused, 0 = never.
         max_memory: Bytes of bodies a worker holds before it scales back.
         max_consume: Bytes of a message, unpacked, above which it is malformed.
         max_publish: Bytes of the largest publish, 0 = by broker version.
@@ -106,6 +107,7 @@ class BrokerSettings(Record):
     encoding: Literal["gzip"] | None
     max_hold: float
     ack_limit: float
+    max_redeliveries: int
     max_memory: int
     max_consume: int
     max_publish: int

@@ -217,7 +217,13 @@ _BROKER = (
     _row("rabbitmq-max-consume", size(), "128MB", _A, _R, "Larger messages, after unpacking, are malformed.", YES),
     _row("rabbitmq-max-publish", size(), "0", _B, _R, "Largest message published; 0 = as the broker can.", YES),
     _row(
-        "rabbitmq-max-redeliveries", integer(), "0", _C, _R, "Refuse messages delivered this often; 0 = never.", NOT_YET
+        "rabbitmq-max-redeliveries",
+        integer(),
+        "0",
+        _C,
+        _R,
+        "Refuse messages a quorum outbox has handed out this often before; 0 = never.",
+        YES,
     ),
     _row("rabbitmq-delay", one_of("ttl", "plugin"), "ttl", _C, _FIXED, "How messages wait for their time.", NOT_YET),
 )
@@ -255,7 +261,7 @@ _DELIVERY = (
         _B,
         _R,
         "Member that carries the due time of a retry.",
-        only("delayed"),
+        YES,
     ),
     _row("retry-jitter", integer(0, 50, unit="percent"), "0", _C, _R, "Random share added to every interval.", YES),
     _row(

@@ -162,11 +162,11 @@ class Pipeline:
         finally:
             self._admission.started(job.ticket)
         decision = decide_outcome(job.message, error, attempt.at, job.seen_at, self._retry_rules, self._jitter())
-        await self._publisher.publish(
+        outcome = await self._publisher.publish(
             job.item, job.entry, job.message, attempt, decision.outcome, job.seen_at, decision.next_at, error, job.trail
         )
         latency = self._clock.monotonic() - job.item.consumed_at
-        self._observer.attempt_finished(job.message, attempt, decision.outcome, error, latency)
+        self._observer.attempt_finished(job.message, attempt, outcome, error, latency)
 
     async def _content_of(self, job: Job) -> Content | StoredContent:
         """What lies in the JSON is composed at once; what lies in the store stays a promise until it is needed."""

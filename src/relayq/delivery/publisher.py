@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 import msgspec
 
 from relayq.delivery.bodies import Bodies
+from relayq.delivery.fitting import fit
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.delivery.reporter import Finding, Reporter, Trail, with_delay_sent
 from relayq.model import Attempt, DeliveryError, Message, Outcome, ResultQueues
-from relayq.model.message_json import append_attempt, encode_invalid_body, encode_members
+from relayq.model.message_json import append_attempt, change_object, encode_invalid_body, encode_members
 from relayq.model.timestamp import format_timestamp
 from relayq.policy import storage
 from relayq.policy.retry import later
@@ -20,6 +21,8 @@ from relayq.policy.storage import StorageRules
 from relayq.ports import Broker, Clock, Observer, OutboxItem, Parking, Properties, Publication, QueueRole
 
 MAX_WARNED_NAMES = 1000
+LOGGED_BYTES = 65_536
+"""Of a result that can only be written to the log."""
 
 _MIME_ONLY = ("mime",)
 
@@ -31,12 +34,14 @@ class PublisherRules(msgspec.Struct, frozen=True, kw_only=True):
         outbox: Queue retries go back to.
         queues: Configured result queues.
         invalid_queue: Verbatim copies of what could not be parsed; empty for none.
+        delay_property: Member that tells when a retry is due: ``delayed`` or ``nextattempt``.
         storage: Which bodies are stored and deleted.
     """
 
     outbox: str
     queues: ResultQueues
     invalid_queue: str = ""
+    delay_property: str = "delayed"
     storage: StorageRules = StorageRules()
 
 
@@ -73,8 +78,10 @@ class Publisher:
         next_at: datetime | None,
         error: DeliveryError | None = None,
         trail: Trail | None = None,
-    ) -> None:
-        """Publish what follows from an attempt.
+    ) -> Outcome:
+        """Publish what follows from an attempt; returns the outcome that was published.
+
+        That is a failure instead of a retry when the message is too large for the broker to wait there.
 
         Args:
             item: The consumed message.
@@ -94,13 +101,20 @@ class Publisher:
         publications: list[Publication] = [] if report is None else [report]
         if outcome is Outcome.RETRY:
             assert next_at is not None
-            changes["delayed"] = _timestamp(next_at)
+            name, value = self._due(message, next_at)
+            changes[name] = value
             if message.seen_at is None:
                 changes["seen"] = _timestamp(seen_at)
             if report is not None:
                 changes["dsn"] = with_delay_sent(message.members)
             key = await self._store_for_outbox(message, seen_at)
-            publications.append(self._outbox_copy(message, changes, properties, next_at, key))
+            copy = await self._fit_copy(self._outbox_copy(message, changes, properties, next_at, key))
+            if copy is None:
+                self._observer.warn("publisher", "given up: too large for the broker even when compressed")
+                return await self.publish(
+                    item, entry, message, attempt, Outcome.FAILURE, seen_at, None, error, trail
+                )  # fmt: skip
+            publications.append(copy)
             names: tuple[str | None, ...] = (queues.retry,)
         else:
             key = None
@@ -108,6 +122,14 @@ class Publisher:
         publications += await self._result_copies(message, changes, properties, names, seen_at, key)
         is_acknowledged = await self._settle(item, entry, publications)
         await self._tidy(message, outcome, seen_at, is_acknowledged=is_acknowledged)
+        return outcome
+
+    def _due(self, message: Message, at: datetime) -> tuple[str, bytes]:
+        """Name and raw value of the member that tells the next attempt (spec messages.md 8)."""
+        name, value = self._rules.delay_property, _timestamp(at)
+        if name == "nextattempt":
+            value = change_object(message.members.get(name), {"time": value})
+        return name, value
 
     async def publish_unusable(
         self, item: OutboxItem, entry: LedgerEntry, members: Mapping[str, msgspec.Raw], attempt: Attempt,
@@ -130,7 +152,7 @@ class Publisher:
         if salvaged is not None:
             report = await self._report(item, salvaged, attempt, Outcome.FAILURE, attempt.at, error, None)
         changes = {"results": append_attempt(members, attempt)}
-        body = self._fit(encode_members(members, changes, () if keep_mime else _MIME_ONLY), members, changes)
+        body = self._without_mime(encode_members(members, changes, () if keep_mime else _MIME_ONLY), members, changes)
         chosen = self._rules.queues if queues is None else queues
         await self._publish_failure(item, entry, body, chosen, [] if report is None else [report])
 
@@ -151,10 +173,8 @@ class Publisher:
         self, item: OutboxItem, entry: LedgerEntry, body: bytes, queues: ResultQueues, reports: list[Publication]
     ) -> None:
         fresh = item.properties
-        publications = reports + [
-            Publication(queue=queue, body=body, properties=fresh, role=QueueRole.RESULT)
-            for queue in self._usable_names((queues.results, queues.failure))
-        ]
+        names = self._usable_names((queues.results, queues.failure))
+        publications = reports + await self._copies(names, body, fresh)
         if self._rules.invalid_queue:
             publications.append(
                 Publication(
@@ -215,7 +235,11 @@ class Publisher:
         due_at: datetime | None, reason: str, key: str | None, parking: Parking | None = None,
     ) -> None:  # fmt: skip
         properties = _with_priority(item.properties, message.priority)
-        await self._settle(item, entry, [self._outbox_copy(message, changes, properties, due_at, key, parking)])
+        whole = self._outbox_copy(message, changes, properties, due_at, key, parking)
+        copy = await self._fit_copy(whole)
+        if copy is None:  # the broker took it once as it came
+            copy = msgspec.structs.replace(whole, body=item.body, properties=item.properties, is_verbatim=True)
+        await self._settle(item, entry, [copy])
         self._observer.message_waits(reason)
 
     def _outbox_copy(
@@ -262,12 +286,27 @@ class Publisher:
         else:
             key = None
         body = encode_members(message.members, changes, storage.members_left_out(message, is_stored=key is not None))
-        body = self._fit(body, message.members, changes)
-        return [Publication(queue=queue, body=body, properties=properties, role=QueueRole.RESULT) for queue in queues]
+        return await self._copies(queues, self._without_mime(body, message.members, changes), properties)
 
-    def _fit(self, body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes]) -> bytes:
+    async def _copies(self, queues: list[str], body: bytes, properties: Properties) -> list[Publication]:
+        """The same result for each queue; one that no broker takes is left to the log (spec amqp.md 8)."""
+        if not queues:
+            return []
+        whole = Publication(queue=queues[0], body=body, properties=properties, role=QueueRole.RESULT)
+        first = await self._fit_copy(whole)
+        if first is None:
+            shown = body[:LOGGED_BYTES].decode("utf-8", "replace")
+            self._observer.alarm("publisher", f"result for {queues} is too large even when compressed: {shown}")
+            return []
+        return [first, *(msgspec.structs.replace(first, queue=queue) for queue in queues[1:])]
+
+    async def _fit_copy(self, publication: Publication) -> Publication | None:
+        limit = self._broker.max_publish_bytes
+        return publication if len(publication.body) <= limit else await fit(publication, limit)
+
+    def _without_mime(self, body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes]) -> bytes:
         """A result too large for the broker loses its content, even with ``keepmime`` (spec amqp.md 12)."""
-        if len(body) <= self._broker.max_publish_bytes:
+        if len(body) <= self._broker.max_publish_bytes or "mime" not in members:
             return body
         self._observer.warn("publisher", "a result is larger than the broker takes: its mime was left out")
         return encode_members(members, changes, _MIME_ONLY)

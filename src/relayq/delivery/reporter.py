@@ -16,11 +16,9 @@ from relayq.compose import DsnFacts, compose_report, encode_report
 from relayq.delivery.bodies import Bodies
 from relayq.model import Attempt, DeliveryError, DeliveryState, Message, Outcome, Reply
 from relayq.model.message_json import (
-    InvalidBodyError,
     InvalidMessageError,
     ParseRules,
-    decode_members,
-    encode_members,
+    change_object,
     parse_message,
 )
 from relayq.model.timestamp import parse_timestamp
@@ -242,12 +240,7 @@ def _received_at(members: Mapping[str, msgspec.Raw]) -> datetime | None:
 
 def with_delay_sent(members: Mapping[str, msgspec.Raw]) -> bytes:
     """Raw value of ``dsn`` that tells of the report; its other members stay byte for byte (spec messages.md 7)."""
-    raw = members.get("dsn")
-    try:
-        given = {} if raw is None else decode_members(bytes(raw))
-    except InvalidBodyError:  # null or an empty array, which count as absent and as empty
-        given = {}
-    return encode_members(given, {"delay-sent": b"true"})
+    return change_object(members.get("dsn"), {"delay-sent": b"true"})
 
 
 def salvage_message(members: Mapping[str, msgspec.Raw], rules: ParseRules) -> Message | None:

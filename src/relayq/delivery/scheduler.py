@@ -73,6 +73,7 @@ class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
         min_prefetch: Never scaled below this.
         max_memory: Bytes of consumed, unfinished bodies.
         max_consume: Bytes of one body after decompression.
+        max_redeliveries: Hand-outs the broker counted after which a message is refused, 0 = never.
         max_hold: Seconds the broker may block before what has not started is given back.
         mx_port: Port of mail exchangers.
         smarthost: The configured one.
@@ -87,6 +88,7 @@ class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
     min_prefetch: int = 100
     max_memory: int = 256 << 20
     max_consume: int = 128 << 20
+    max_redeliveries: int = 0
     max_hold: float = 600.0
     mx_port: int = 25
     smarthost: Smarthost | None = None
@@ -300,6 +302,11 @@ class Scheduler:
 
     def _consider(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:
         """Without content, expired, delayed, or to be started now (spec messages.md 2, steps 5 to 8)."""
+        most = self._rules.max_redeliveries
+        if most and item.properties.delivery_count >= most:
+            refusal = Unusable(DeliveryState.AMQP, Scope.MESSAGE, f"handed out {item.properties.delivery_count} times")
+            self._settle_for(item, entry, self._fail(item, entry, message, refusal))
+            return
         is_stored = not has_content(message)
         if is_stored and self._bodies is None:
             no_store = Refused(DeliveryState.STORAGE, Scope.MESSAGE, "key is given, but no store is configured")

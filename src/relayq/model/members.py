@@ -182,6 +182,18 @@ def encode_members(
     return b"".join(parts)
 
 
+def change_object(raw: msgspec.Raw | None, changes: Mapping[str, bytes]) -> bytes:
+    """Raw value of a member that is an object, with changes as for `encode_members`; others of it stay byte for byte.
+
+    What is absent, null or an empty array counts as an empty object.
+    """
+    try:
+        given = {} if raw is None else decode_members(bytes(raw))
+    except InvalidBodyError:
+        given = {}
+    return encode_members(given, changes)
+
+
 _NAMES: dict[str, bytes] = {}
 _NAMES_LIMIT = 4096
 _LONGEST_CACHED_NAME = 256

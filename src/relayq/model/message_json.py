@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
-from relayq.model.members import NULL, InvalidBodyError, Members, decode_members, decode_value, encode_members
+from relayq.model.members import (
+    NULL,
+    InvalidBodyError,
+    Members,
+    change_object,
+    decode_members,
+    decode_value,
+    encode_members,
+)
 from relayq.model.message import Message, ResultQueues
 from relayq.model.properties import PARSERS, Found, parse_queues, parse_recipient, parse_sender
 from relayq.model.result_json import append_attempt, encode_attempt, encode_invalid_body
@@ -20,6 +28,7 @@ __all__ = [
     "Members",
     "ParseRules",
     "append_attempt",
+    "change_object",
     "decode_members",
     "encode_attempt",
     "encode_invalid_body",

@@ -30,6 +30,7 @@ class Properties(msgspec.Struct, frozen=True, kw_only=True):
         priority: 0 to 255; ``None`` when absent.
         headers: Encoded AMQP field table without its length, broker bookkeeping already removed; empty when none.
         timestamp: Seconds since the epoch as the producer gave it.
+        delivery_count: How often the broker handed it out before, where it counts; never republished.
     """
 
     content_encoding: str | None = None
@@ -42,6 +43,7 @@ class Properties(msgspec.Struct, frozen=True, kw_only=True):
     app_id: str | None = None
     timestamp: int | None = None
     headers: bytes = b""
+    delivery_count: int = 0
 
 
 class QueueRole(enum.Enum):

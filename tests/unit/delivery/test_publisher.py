@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import random
+import string
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +17,7 @@ from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.delivery.publisher import Publisher, PublisherRules
 from relayq.model import Attempt, DeliveryState, Outcome, ResultQueues, ResultType
 from relayq.model.message_json import ParseRules, decode_members, parse_message
+from relayq.model.timestamp import format_timestamp
 from relayq.ports import Properties, Publication, QueueRole
 from tests.support.engine import eventually, mail
 
@@ -32,12 +36,12 @@ class SmallBroker(MemoryBroker):
 class Desk:
     """A publisher and one consumed message."""
 
-    def __init__(self, kind: type[MemoryBroker] = MemoryBroker) -> None:
+    def __init__(self, kind: type[MemoryBroker] = MemoryBroker, delay_property: str = "delayed") -> None:
         self.clock = ManualClock()
         self.observer = RecordingObserver()
         self.broker = kind(self.clock)
         self.ledger = OutcomeLedger(self.clock.monotonic, lambda _: None)
-        rules = PublisherRules(outbox=OUTBOX, queues=QUEUES, invalid_queue="invalid")
+        rules = PublisherRules(outbox=OUTBOX, queues=QUEUES, invalid_queue="invalid", delay_property=delay_property)
         self.publisher = Publisher(self.broker, self.ledger, rules, self.clock, self.observer)
         self.attempt = Attempt(state=DeliveryState.RCPTTO, result=ResultType.ERROR, at=self.clock.now(), code=451)
         self.items: list[MemoryItem] = []
@@ -57,10 +61,15 @@ class Desk:
         return [publication for publication in self.broker.published[1:] if publication.queue == queue]
 
 
-async def publish(desk: Desk, outcome: Outcome, **members: Any) -> None:
+def random_text(length: int) -> str:
+    """Nothing that gzip could make smaller than three quarters."""
+    return "".join(random.Random(1).choices(string.ascii_letters + string.digits + "+/", k=length))
+
+
+async def publish(desk: Desk, outcome: Outcome, **members: Any) -> Outcome:
     item, entry, message = await desk.consume(mail("m1", **members))
     next_at = desk.clock.now() + timedelta(seconds=600) if outcome is Outcome.RETRY else None
-    await desk.publisher.publish(item, entry, message, desk.attempt, outcome, desk.clock.now(), next_at)
+    return await desk.publisher.publish(item, entry, message, desk.attempt, outcome, desk.clock.now(), next_at)
 
 
 @pytest.mark.parametrize(
@@ -85,10 +94,77 @@ async def test_a_result_too_large_for_the_broker_loses_its_content_even_with_kee
     assert len(desk.observer.warnings) == 1
 
 
-async def test_a_copy_for_the_outbox_never_loses_its_content() -> None:
+async def test_a_copy_for_the_outbox_too_large_for_the_broker_is_compressed_and_never_loses_its_content() -> None:
     desk = Desk(SmallBroker)
-    await publish(desk, Outcome.RETRY, mime="x" * 500)
-    assert json.loads(desk.copies(OUTBOX)[0].body)["mime"] == "x" * 500
+    assert await publish(desk, Outcome.RETRY, mime="x" * 500) is Outcome.RETRY
+    copy = desk.copies(OUTBOX)[0]
+    assert (copy.properties.content_encoding, copy.is_verbatim) == ("gzip", True)
+    assert len(copy.body) <= 400
+    assert json.loads(gzip.decompress(copy.body))["mime"] == "x" * 500
+    assert json.loads(desk.copies("retry")[0].body)["results"][-1]["code"] == 451
+
+
+async def test_a_retry_too_large_even_when_compressed_is_a_failure_with_the_result_of_that_attempt() -> None:
+    desk = Desk(SmallBroker)
+    assert await publish(desk, Outcome.RETRY, mime=random_text(700)) is Outcome.FAILURE
+    assert {copy.queue for copy in desk.broker.published[1:]} == {"results", "failure"}
+    [result] = json.loads(desk.copies("failure")[0].body)["results"]
+    assert result["code"] == 451
+    assert "delayed" not in json.loads(desk.copies("failure")[0].body)
+    assert "too large" in desk.observer.warnings[0].text
+    assert desk.broker.unsettled == []
+
+
+async def test_a_message_that_only_waits_goes_back_as_it_came_when_it_is_too_large() -> None:
+    desk = Desk(SmallBroker)
+    item, entry, message = await desk.consume(mail("m1", mime=random_text(700)))
+    await desk.publisher.give_back(item, entry, message, desk.clock.now(), 60.0, "test")
+    [copy] = desk.copies(OUTBOX)
+    assert (copy.body, copy.is_verbatim) == (item.body, True)
+    assert copy.due_at == desk.clock.now() + timedelta(seconds=60)
+
+
+async def test_a_result_too_large_without_its_content_is_compressed() -> None:
+    desk = Desk(SmallBroker)
+    await publish(desk, Outcome.SUCCESS, keepmime=True, mime="x" * 500, order="y" * 500)
+    for queue in ("results", "success"):
+        [copy] = desk.copies(queue)
+        assert copy.properties.content_encoding == "gzip"
+        assert json.loads(gzip.decompress(copy.body))["order"] == "y" * 500
+
+
+async def test_a_result_too_large_even_when_compressed_is_left_to_the_log_and_the_message_is_done() -> None:
+    desk = Desk(SmallBroker)
+    order = random_text(700)
+    await publish(desk, Outcome.SUCCESS, order=order)
+    assert desk.broker.published[1:] == []
+    assert desk.broker.unsettled == []
+    [alarm] = [warning for warning in desk.observer.warnings if "too large" in warning.text]
+    assert order in alarm.text
+
+
+async def test_nextattempt_tells_the_next_attempt_when_asked_to() -> None:
+    desk = Desk(delay_property="nextattempt")
+    await publish(desk, Outcome.RETRY)
+    [copy] = desk.copies(OUTBOX)
+    due = format_timestamp(desk.clock.now() + timedelta(seconds=600))
+    body = json.loads(copy.body)
+    assert list(body)[-3:] == ["results", "nextattempt", "seen"]
+    assert body["nextattempt"] == {"time": due}
+    again = parse_message(decode_members(copy.body), ParseRules())
+    assert again.delayed_at == copy.due_at
+
+
+async def test_other_members_of_nextattempt_are_kept() -> None:
+    desk = Desk(delay_property="nextattempt")
+    given = {"by": "shop", "time": "2020-01-01 00:00:00", "n": 1}
+    await publish(desk, Outcome.RETRY, nextattempt=given, delayed="2020-01-01 00:00:00")
+    [copy] = desk.copies(OUTBOX)
+    body = json.loads(copy.body)
+    due = format_timestamp(desk.clock.now() + timedelta(seconds=600))
+    assert body["nextattempt"] == given | {"time": due}
+    assert body["delayed"] == "2020-01-01 00:00:00"
+    assert parse_message(decode_members(copy.body), ParseRules()).delayed_at == copy.due_at
 
 
 async def test_the_message_is_acknowledged_only_when_everything_is_confirmed() -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from relayq.adapters.memory import ManualClock, MemoryBroker, RecordingObserver
@@ -218,3 +219,19 @@ async def test_a_result_without_a_queue_is_written_to_the_log(front: Front) -> N
     [warning] = front.observer.warnings
     assert "'gone'" in warning.text
     assert '{"results":[' in warning.text
+
+
+async def test_a_message_the_broker_handed_out_too_often_is_refused() -> None:
+    front = Front(msgspec.structs.replace(RULES, max_redeliveries=3))
+    await front.start()
+    for count in (2, 3):
+        body = json.dumps(mail(f"m{count}")).encode()
+        properties = Properties(delivery_count=count)
+        await front.broker.publish([Publication(queue=OUTBOX, body=body, properties=properties, role=QueueRole.OUTBOX)])
+    await eventually(lambda: len(front.pipeline.jobs) == 1, "one starts")
+    await eventually(lambda: bool(front.broker.bodies("failure")), "the other is refused")
+    [result] = json.loads(front.broker.bodies("failure")[0])["results"]
+    assert (result["state"], result["result"]) == ("amqp", "invalid")
+    assert "handed out 3 times" in str(front.observer.attempts[0].error)
+    await front.scheduler.stop(0.1)
+    await front.broker.close()

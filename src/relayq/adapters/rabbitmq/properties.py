@@ -42,7 +42,8 @@ _UINT32 = struct.Struct(">I")
 _UINT64 = struct.Struct(">Q")
 
 # Spec amqp.md 7: bookkeeping of the broker, and CC/BCC, which would route extra copies.
-_DROPPED_HEADERS = frozenset({b"x-death", b"x-delivery-count", b"x-acquired-count", b"x-delay", b"CC", b"BCC"})
+_DELIVERY_COUNT = b"x-delivery-count"
+_DROPPED_HEADERS = frozenset({b"x-death", _DELIVERY_COUNT, b"x-acquired-count", b"x-delay", b"CC", b"BCC"})
 _DROPPED_PREFIXES = (b"x-first-death-", b"x-last-death-")
 
 # Octets of a field value after its type octet (RabbitMQ's errata of the field types); long ones carry their length.
@@ -55,6 +56,7 @@ _FIXED_FIELDS = {
     ord("V"): 0,
 }
 _LONG_FIELDS = frozenset(b"SxAF")
+_SIGNED_FIELDS = frozenset(b"bsIlL")
 
 
 class PropertyDecoder:
@@ -95,6 +97,7 @@ def decode_properties(block: bytes) -> Properties:  # noqa: C901 - one branch pe
     content_encoding = correlation_id = reply_to = message_id = kind = app_id = None
     priority = timestamp = None
     headers = b""
+    delivery_count = 0
     persistent = False
     try:
         if flags & CONTENT_TYPE:
@@ -102,7 +105,7 @@ def decode_properties(block: bytes) -> Properties:  # noqa: C901 - one branch pe
         if flags & CONTENT_ENCODING:
             content_encoding, position = _short_string(block, position)
         if flags & HEADERS:
-            headers, position = _headers(block, position)
+            headers, delivery_count, position = _headers(block, position)
         if flags & DELIVERY_MODE:
             persistent = block[position] == PERSISTENT
             position += 1
@@ -143,6 +146,7 @@ def decode_properties(block: bytes) -> Properties:  # noqa: C901 - one branch pe
         app_id=app_id,
         timestamp=timestamp,
         headers=headers,
+        delivery_count=delivery_count,
     )
 
 
@@ -153,12 +157,28 @@ def _short_string(block: bytes, position: int) -> tuple[str, int]:
     return block[start:end].decode("utf-8", "replace"), end
 
 
-def _headers(block: bytes, position: int) -> tuple[bytes, int]:
+def _headers(block: bytes, position: int) -> tuple[bytes, int, int]:
+    """Headers that may be republished, how often a quorum queue handed the message out before, where the table ends."""
     start = position + 4
     end = start + _UINT32.unpack_from(block, position)[0]
     if end > len(block):
         raise ProtocolError("header table longer than its block")
-    return drop_bookkeeping(block[start:end]), end
+    table = block[start:end]
+    return drop_bookkeeping(table), _delivery_count(table) if _DELIVERY_COUNT in table else 0, end
+
+
+def _delivery_count(table: bytes) -> int:
+    """Value of ``x-delivery-count``, 0 when it is no count."""
+    position = 0
+    while position < len(table):
+        end = _field_end(table, position)
+        if end is None:
+            break
+        start = position + 1 + table[position]
+        if table[position + 1 : start] == _DELIVERY_COUNT and table[start] in _SIGNED_FIELDS:
+            return max(int.from_bytes(table[start + 1 : end], "big", signed=True), 0)
+        position = end
+    return 0
 
 
 def drop_bookkeeping(table: bytes) -> bytes:

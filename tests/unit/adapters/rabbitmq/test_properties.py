@@ -234,3 +234,29 @@ def test_long_blocks_are_not_remembered() -> None:
     decoder = PropertyDecoder()
     block = block_of(headers={"long": "x" * 600})
     assert decoder.decode(block) is not decoder.decode(block)
+
+
+@pytest.mark.parametrize(
+    ("headers", "count"),
+    [
+        ({"x-delivery-count": 7}, 7),
+        ({"tenant": "shop", "x-delivery-count": 2**40, "after": True}, 2**40),
+        ({"x-delivery-count": -3}, 0),
+        ({"x-delivery-count": "many"}, 0),
+        ({"tenant": "x-delivery-count"}, 0),
+        ({"x-delivery-count-too": 5}, 0),
+        ({}, 0),
+    ],
+)
+def test_the_broker_counts_how_often_it_handed_a_message_out(headers: dict[str, Any], count: int) -> None:
+    decoded = decode_properties(block_of(headers=headers))
+    assert decoded.delivery_count == count
+    assert b"x-delivery-count\x00" not in decoded.headers
+    again = decode_properties(encode_properties(decoded, persistent=True, content_encoding=None))
+    assert again.delivery_count == (count if "x-delivery-count" not in headers else 0)
+
+
+def test_a_damaged_header_table_counts_nothing() -> None:
+    entry = b"\x10x-delivery-countI\x00\x00"
+    damaged = b"\x20\x00" + len(entry).to_bytes(4, "big") + entry
+    assert decode_properties(damaged).delivery_count == 0
