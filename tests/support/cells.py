@@ -93,6 +93,11 @@ def _local(state: DeliveryState, result: ResultType, when: str, outcome: str, **
     return Cell(state=state, result=result, when=when, outcome=outcome, connected=False, **more)
 
 
+def _with_file(url: str) -> dict[str, Any]:
+    """A message with an attachment that has to be downloaded."""
+    return {"mime": {"from": "b@shop.test", "text": "x", "attachments": [{"url": url}]}}
+
+
 def silence(state: DeliveryState, when: str, script: Sequence[Step], setting: str) -> Cell:
     options = (f"smtp-out-timeout-{setting}=0.15",)
     return Cell(
@@ -172,6 +177,9 @@ BEFORE_CONNECTING = (
     _local(_S.STORAGE, _R.ERROR, "neither mime nor key", FAILURE, message={"mime": None}),
     _local(_S.STORAGE, _R.ERROR, "key without a store", FAILURE, message={"mime": None, "key": "k1"}),
     _local(_S.RESPONSIVE, _R.ERROR, "mime cannot be composed", FAILURE, message={"mime": "Subject: x\r\n\r\na\0b\r\n"}),
+    _local(_S.RESPONSIVE, _R.ERROR, "what has to be downloaded must not be", FAILURE, message=_with_file("http://[::1]/")),
+    _local(_S.RESPONSIVE, _R.TIMEOUT, "what has to be downloaded is not there now", RETRY,
+           message=_with_file("http://files.test/a.pdf")),
     _local(_S.DNS, _R.ERROR, "the domain does not exist", FAILURE, message={"recipient": "anna@nowhere.test"}),
     _local(_S.DNS, _R.ERROR, "the domain has a null MX", FAILURE, dns=lambda dns: dns.set_mx(DOMAIN, [(0, "")])),
     _local(_S.DNS, _R.ERROR, "no mail host has an address", FAILURE,
@@ -317,6 +325,5 @@ CELLS: tuple[Cell, ...] = (*AMQP, *BEFORE_CONNECTING, *OPENING, *TRANSACTION, *S
 
 NOT_REACHABLE: dict[tuple[DeliveryState, ResultType], str] = {
     (_S.AMQP, _R.ERROR): "needs the operator's rules (forced errors, suppression)",
-    (_S.RESPONSIVE, _R.TIMEOUT): "nothing is downloaded while composing yet",
 }  # fmt: skip
 """Cells that exist but that nothing can bring about yet, each with the reason."""

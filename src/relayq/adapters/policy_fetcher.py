@@ -11,15 +11,14 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
-from typing import cast
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from relayq import __version__
+from relayq.adapters.http_addresses import AddressSource
 from relayq.adapters.mta_sts import MAX_FETCHES, FetchError
 from relayq.policy.mta_sts import MAX_POLICY_OCTETS
-from relayq.ports import DnsError, Resolver
+from relayq.ports import Resolver
 
 FETCH_SECONDS = 10.0
 _MEDIA_TYPE = "text/plain"
@@ -93,7 +92,7 @@ class PolicyFetcher:
         if self._ca_file is not None:
             context.load_verify_locations(self._ca_file)
         connector = aiohttp.TCPConnector(
-            resolver=_AddressSource(self._resolver),
+            resolver=AddressSource(self._resolver),
             socket_factory=self._make_socket,
             ssl=context,
             use_dns_cache=False,
@@ -124,35 +123,3 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
         if len(octets) > MAX_POLICY_OCTETS:
             break
     return bytes(octets)
-
-
-class _AddressSource(AbstractResolver):
-    """The HTTP client's way to ask our resolver."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Addresses of both families, whichever is asked for."""
-        del family
-        found: list[ResolveResult] = []
-        reason = f"{host} has no address"
-        for is_ipv6 in (False, True):
-            try:
-                answer = await self._resolver.fetch_addresses(host, ipv6=is_ipv6)
-            except DnsError as error:
-                reason = str(error)
-                continue
-            kind = socket.AF_INET6 if is_ipv6 else socket.AF_INET
-            found += [
-                {"hostname": host, "host": address, "port": port, "family": kind, "proto": 0, "flags": 0}
-                for address in cast("tuple[str, ...]", answer.records)
-            ]
-        if not found:
-            raise OSError(reason)
-        return found
-
-    async def close(self) -> None:
-        """Nothing of its own."""

@@ -9,6 +9,7 @@ from relayq.compose.responsive import ResponsiveOptions
 from relayq.config import Settings, Source
 from relayq.delivery.admission import AdmissionLimits
 from relayq.delivery.composer import ComposerRules
+from relayq.delivery.downloads import DownloadRules
 from relayq.delivery.lane import LaneLimits
 from relayq.delivery.opening import DialogueRules
 from relayq.delivery.pipeline import PipelineRules
@@ -220,3 +221,8 @@ def smarthost(settings: Settings) -> Smarthost | None:
     if given.host is None:
         return None
     return Smarthost(hostname=given.host, port=given.port, username=given.username, password=given.password)
+
+
+def download_rules(settings: Settings) -> DownloadRules:
+    """For ``delivery.downloads``."""
+    return DownloadRules(max_bytes=settings.downloads.maxsize, ttl=settings.downloads.ttl)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import ssl
 from collections.abc import Callable
 
+from relayq.adapters.address_guard import AddressGuard
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.dns import DnsResolver
 from relayq.adapters.sockets import SocketNetwork
@@ -18,6 +20,8 @@ from relayq.config import Settings
 from relayq.delivery.admission import Admission
 from relayq.delivery.bodies import Bodies, BodyRules
 from relayq.delivery.composer import Composer
+from relayq.delivery.download_store import DownloadStore
+from relayq.delivery.downloads import Downloads
 from relayq.delivery.ledger import OutcomeLedger
 from relayq.delivery.names import EhloNames
 from relayq.delivery.opening import SessionOpener
@@ -35,6 +39,7 @@ from relayq.ports import (
     BrokerListener,
     Clock,
     DomainPolicies,
+    Fetcher,
     MessageStore,
     Network,
     Observer,
@@ -108,9 +113,12 @@ class Worker:
         )
         routing_rules = RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
         router = Router(self._resolver, routing_rules, clock, rng)
+        self._downloads = _open_downloads(settings, self._resolver, clock, observer)
         composer_rules = rules.composer_rules(settings)
         workshop = ProcessWorkshop(composer_rules.making, _workshop_size(), loop, observer.warn)
-        self._composer = composer = Composer(composer_rules, clock, observer.warn, workshop)
+        self._composer = composer = Composer(
+            composer_rules, clock, observer.warn, workshop, self._downloads
+        )  # fmt: skip
         self._sts = _domain_policies(settings, self._resolver, clock)
         terms = _terms(settings, self._resolver, self._sts, observer)
         pipeline = Pipeline(
@@ -129,6 +137,7 @@ class Worker:
         await self._opener.find_sink()
         if self._bodies is not None:
             self._bodies.start()
+        self._downloads.start()
         await self.broker.open()
         await self.scheduler.start()
 
@@ -138,6 +147,7 @@ class Worker:
         if self._acknowledging:
             await asyncio.wait(self._acknowledging, timeout=5.0)
         self._composer.close()
+        await self._downloads.close()
         await self.broker.close()
         if self._bodies is not None:
             await self._bodies.close()
@@ -193,3 +203,19 @@ def _open_bodies(settings: Settings, store: MessageStore | None, clock: Clock, o
     if store is None:
         return None
     return Bodies(store, BodyRules(timeout=given.timeout, reschedule=given.reschedule), clock, observer)
+
+
+def _open_downloads(settings: Settings, resolver: Resolver, clock: Clock, observer: Observer) -> Downloads:
+    given = settings.downloads
+    store = None
+    if given.cache is not None:
+        store = DownloadStore(open_store(given.cache, settings.store.threads), clock, observer)
+
+    def open_fetcher() -> Fetcher:
+        from relayq.adapters.fetcher import FetcherOptions, HttpFetcher  # an HTTP client takes a while to load
+
+        guard = AddressGuard(given.blacklist, given.whitelist)
+        options = FetcherOptions(user_agent=given.user_agent or "", timeout=given.timeout)
+        return HttpFetcher(resolver, guard, options, clock, ssl.create_default_context())
+
+    return Downloads(open_fetcher, rules.download_rules(settings), clock, observer, store)

@@ -58,13 +58,15 @@ def _check_libraries(settings: Settings) -> None:
     from relayq.adapters.store import MissingLibraryError, check_engine
     from relayq.config import ConfigurationError, Problem
 
-    if settings.store.address is None:
-        return
-    try:
-        check_engine(settings.store.address)
-    except MissingLibraryError as error:
-        where = settings.effective["storage-address"].where
-        raise ConfigurationError([Problem(where=where, key="storage-address", text=str(error))]) from error
+    problems: list[Problem] = []
+    for key, address in (("storage-address", settings.store.address), ("download-cache", settings.downloads.cache)):
+        try:
+            if address is not None:
+                check_engine(address)
+        except MissingLibraryError as error:
+            problems.append(Problem(where=settings.effective[key].where, key=key, text=str(error)))
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _print(settings: Settings) -> None:

@@ -238,11 +238,8 @@ class Maker:
             now=order.now,
             time_left=stopwatch.time_left,
             options=self._rules.responsive,
+            resources={answer.download: answer.found or answer.failure or _UNANSWERED for answer in order.answers},
         )
-        if plan.downloads and order.answers:
-            plan = plan.with_resources(
-                {answer.download: answer.found or answer.failure or _UNANSWERED for answer in order.answers}
-            )
         if plan.downloads:
             return Wanted(plan.downloads)
         return Made(build_mime(plan, self._make_boundary), plan.signing_keys, plan.notes)

@@ -444,6 +444,8 @@ class DownloadSettings(Record):
     """Downloads for messages built from JSON.
 
     Attributes:
+        cache: Store that keeps resources, ``None`` = only memory does.
+        ttl: Longest time in seconds a resource is used again.
         user_agent: Header of requests.
         blacklist: Networks never connected to.
         whitelist: Exceptions: network and port, ``None`` = every port.
@@ -453,6 +455,8 @@ class DownloadSettings(Record):
 
     PREFIX: ClassVar[str] = "download-"
 
+    cache: StoreAddress | None
+    ttl: float
     user_agent: str | None
     blacklist: tuple[IpNetwork, ...]
     whitelist: tuple[tuple[IpNetwork, int | None], ...]

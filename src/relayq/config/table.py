@@ -461,9 +461,9 @@ _STORE = (
 )
 
 _DOWNLOADS = (
-    _row("download-cache", store_address(), "", _B, _FIXED, "Store that keeps downloads.", NOT_YET),
-    _row("download-ttl", seconds(), "3600", _B, _R, "Longest time a download is reused.", NOT_YET),
-    _row("download-user-agent", string(), f"relayq/{__version__}", _A, _R, "User-Agent of downloads.", NOT_YET),
+    _row("download-cache", store_address(), "", _B, _FIXED, "Store that keeps downloads.", YES, secret=True),
+    _row("download-ttl", seconds(), "3600", _B, _R, "Longest time a download is reused.", YES),
+    _row("download-user-agent", string(), f"relayq/{__version__}", _A, _R, "User-Agent of downloads.", YES),
     _row(
         "download-blacklist",
         networks(),
@@ -471,10 +471,10 @@ _DOWNLOADS = (
         _A,
         _R,
         "Networks nothing is fetched from, checked at every redirect.",
-        NOT_YET,
+        YES,
         note="all networks that are not public",
     ),
-    _row("download-whitelist", networks_with_ports(), "", _A, _R, "Exceptions to that.", NOT_YET),
+    _row("download-whitelist", networks_with_ports(), "", _A, _R, "Exceptions to that.", YES),
     _row(
         "download-proxy",
         proxy_address(),
@@ -485,8 +485,8 @@ _DOWNLOADS = (
         NOT_YET,
         note="the value of `proxy-server`",
     ),
-    _row("download-timeout", timeout(), "10", _A, _R, "One download.", NOT_YET),
-    _row("download-maxsize", size(), "10MB", _A, _R, "One download.", NOT_YET),
+    _row("download-timeout", timeout(), "10", _A, _R, "One download.", YES),
+    _row("download-maxsize", size(), "10MB", _A, _R, "One download.", YES),
 )
 
 _DATABASE = (

@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TypeVar
 
 import msgspec
 
+from relayq.delivery.store_keeper import StoreKeeper
 from relayq.model import DeliveryError, DeliveryState, Refused, Scope, TimedOut
 from relayq.ports import Clock, MessageStore, Observer, StoreDamagedError, StoreError
 
 OUTAGES_IN_A_ROW = 3
 PAUSE_SECONDS = 10.0
 """How long a store that failed so often is left alone (spec delivery.md 17)."""
-SWEEP_SECONDS = 600.0
 COMPONENT = "store"
 STORE_IS_DOWN = "message store is down"
 """Why messages whose content is stored go back to the broker without an attempt."""
-
-T = TypeVar("T")
 
 
 class BodyRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +102,7 @@ class Bodies:
         # A store that is full or read-only can still be read: what fails counts apart.
         self._writing = Brake(clock)
         self._tidying = Brake(clock)
-        self._keeper: asyncio.Task[None] | None = None
+        self._keeper = StoreKeeper(store, rules.timeout, clock, observer, COMPONENT)
 
     @property
     def is_paused(self) -> bool:
@@ -193,33 +190,12 @@ class Bodies:
 
     def start(self) -> None:
         """See whether the store can be used, then remove expired entries now and then; does not wait for either."""
-        self._keeper = asyncio.create_task(self._keep())
+        self._keeper.start()
 
     async def close(self) -> None:
         """Close the store; nothing may be asked of it any more. Idempotent."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.wait((keeper,))
+        await self._keeper.close()
         await self._store.close()
-
-    async def _keep(self) -> None:
-        """The worker must start while the store is down, so trouble is a warning (spec storage.md 2)."""
-        await self._try(self._store.probe(), "cannot be used now")
-        while True:
-            while await self._try(self._store.sweep(self._clock.now()), "removing expired entries failed"):
-                pass
-            await asyncio.sleep(SWEEP_SECONDS)
-
-    async def _try(self, operation: Awaitable[T], complaint: str) -> T | None:
-        try:
-            async with asyncio.timeout(self._rules.timeout):
-                return await operation
-        except (TimeoutError, StoreError) as error:
-            self._warn(f"{complaint}: {_reason(error)}")
-        except Exception as error:  # the top of a task
-            self._observer.crash(COMPONENT, error)
-        return None
 
     def _warn(self, text: str) -> None:
         self._observer.warn(COMPONENT, text)

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -37,10 +37,11 @@ from relayq.compose import (
     treat_long_lines,
 )
 from relayq.compose.making import Answer, Effort, Failed, Made, Maker, MakingRules, Order, Wanted
-from relayq.compose.responsive import DownloadFailure
+from relayq.compose.responsive import Download, DownloadFailure, DownloadKind, Resource
+from relayq.delivery.downloads import Downloads
 from relayq.delivery.pace import Pace
 from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
-from relayq.model import DeliveryState, Message, Refused, Scope, Unusable
+from relayq.model import DeliveryState, Message, Refused, Scope, TimedOut, Unusable
 from relayq.model.members import decode_value
 from relayq.ports import Clock, Workshop, WorkshopUnavailableError
 from relayq.smtp import Capabilities, normalise_line_ends
@@ -57,7 +58,9 @@ _MAX_SLOW = 1024
 _LARGE_OCTETS = 128 * 1024
 """From here on hashing for a signature costs more than a millisecond with all around it."""
 
-_NO_DOWNLOADS = DownloadFailure("downloads are not supported yet", is_temporary=False)
+_OPAQUE = frozenset((DownloadKind.ATTACHMENT, DownloadKind.IMAGE, DownloadKind.PROBE))
+_OPAQUE_SHARE = 8
+"""Files are only encoded, which is so much quicker than reading what was downloaded."""
 
 
 class ComposerRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +97,22 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[SigningKey, ...] = ()
 
 
+class Draft(msgspec.Struct, frozen=True):
+    """A message that needs to download something before it can be made.
+
+    Attributes:
+        order: How far it has come.
+        keys: What it is signed with, besides those in the object.
+        edits: Of its header.
+        downloads: What it needs.
+    """
+
+    order: Order
+    keys: tuple[SigningKey, ...]
+    edits: HeaderEdits | None
+    downloads: tuple[Download, ...] = ()
+
+
 class Composer:
     """Makes content.
 
@@ -102,12 +121,18 @@ class Composer:
     """
 
     def __init__(
-        self, rules: ComposerRules, clock: Clock, warn: Callable[[str, str], None], workshop: Workshop
+        self,
+        rules: ComposerRules,
+        clock: Clock,
+        warn: Callable[[str, str], None],
+        workshop: Workshop,
+        downloads: Downloads,
     ) -> None:
         self._rules = rules
         self._clock = clock
         self._warn = warn
         self._workshop = workshop
+        self._downloads = downloads
         self._private_keys = PrivateKeys()
         self._maker = Maker(rules.making, clock.monotonic, _make_boundary)
         self._pace = Pace()
@@ -133,8 +158,8 @@ class Composer:
         if "headers" in message.members:
             _parse_edits(message)
 
-    async def prepare(self, message: Message, seen_at: datetime) -> Content:
-        """Content of a message that carries it in the JSON.
+    async def prepare(self, message: Message, seen_at: datetime) -> Content | Draft:
+        """Content of a message that carries it in the JSON; a draft if something has to be downloaded for it.
 
         Args:
             message: What is to be sent.
@@ -148,21 +173,8 @@ class Composer:
         keys = () if message.dkim is None else self._signing_keys(message)
         edits = _parse_edits(message) if "headers" in message.members else None
         octets = b"" if message.mime_object is not None else _read(message)
-        if message.mime_object is not None or message.data is not None or message.inline_css:
-            made = await self._make(message, octets, seen_at)
-            octets = made.octets
-            keys += made.keys
-        if edits is not None:
-            octets = edit_headers(octets, edits)
-        if octets.isascii():
-            return Content(octets=octets, force=message.force, keys=keys)
-        found = analyse(octets)
-        return Content(
-            octets=octets, has_8bit=True, has_utf8_headers=found.has_utf8_headers, force=message.force, keys=keys
-        )
-
-    async def _make(self, message: Message, octets: bytes, seen_at: datetime) -> Made:
-        """Personalised, composed, inlined: whatever the message asks for."""
+        if message.mime_object is None and message.data is None and not message.inline_css:
+            return _to_content(octets, keys, edits, force=message.force)
         order = Order(
             recipient=message.recipient.text,
             sender=message.sender,
@@ -174,14 +186,34 @@ class Composer:
             force=message.force,
             inline_css=message.inline_css,
         )
-        while isinstance(outcome := await self._work_on(order), Wanted):
-            answers = [Answer(download, failure=_NO_DOWNLOADS) for download in outcome.downloads]
-            order = msgspec.structs.replace(order, answers=(*order.answers, *answers))
+        return await self._go_on(Draft(order, keys, edits))
+
+    async def complete(self, draft: Draft) -> Content:
+        """Content after its downloads, which may take a while.
+
+        Raises:
+            DeliveryError: As for `prepare`, and ``responsive/timeout``: a download failed that may succeed later.
+        """
+        content: Content | Draft = draft
+        async with self._downloads.room(draft.downloads):
+            while isinstance(content, Draft):
+                found = await self._downloads.fetch(content.downloads)
+                content = await self._go_on(_with_answers(content, found))
+        return content
+
+    async def _go_on(self, draft: Draft) -> Content | Draft:
+        """Make what is ordered, as far as it comes with what was downloaded before."""
+        while isinstance(outcome := await self._work_on(draft.order), Wanted):
+            known = self._downloads.known(outcome.downloads)
+            if known is None:
+                return msgspec.structs.replace(draft, downloads=outcome.downloads)
+            draft = _with_answers(draft, known)
         if isinstance(outcome, Failed):
-            raise _impossible(outcome.reason)
+            kind = TimedOut if outcome.is_temporary else Refused
+            raise kind(DeliveryState.RESPONSIVE, Scope.MESSAGE, outcome.reason)
         for note in outcome.notes:
-            self._warn("compose", f"{message.recipient.text}: {note}")
-        return outcome
+            self._warn("compose", f"{draft.order.recipient}: {note}")
+        return _to_content(outcome.octets, draft.keys + outcome.keys, draft.edits, force=draft.order.force)
 
     async def _work_on(self, order: Order) -> Made | Wanted | Failed:
         """Here if it can be done in no time, else in the workshop."""
@@ -275,6 +307,24 @@ class Composer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
+def _with_answers(draft: Draft, found: Mapping[Download, Resource | DownloadFailure]) -> Draft:
+    answers = [
+        Answer(download, found=answer) if isinstance(answer, Resource) else Answer(download, failure=answer)
+        for download, answer in found.items()
+    ]
+    order = msgspec.structs.replace(draft.order, answers=(*draft.order.answers, *answers))
+    return msgspec.structs.replace(draft, order=order, downloads=())
+
+
+def _to_content(octets: bytes, keys: tuple[SigningKey, ...], edits: HeaderEdits | None, *, force: bool) -> Content:
+    if edits is not None:
+        octets = edit_headers(octets, edits)
+    if octets.isascii():
+        return Content(octets=octets, force=force, keys=keys)
+    has_utf8_headers = analyse(octets).has_utf8_headers
+    return Content(octets=octets, has_8bit=True, has_utf8_headers=has_utf8_headers, force=force, keys=keys)
+
+
 def _read(message: Message) -> bytes:
     """A string ``mime`` with CRLF line ends and without NUL."""
     mime = message.mime
@@ -288,7 +338,11 @@ def _read(message: Message) -> bytes:
 
 def _is_small(order: Order) -> bool:
     octets = len(order.mime) + len(order.mime_object or b"") + len(order.data or b"")
-    octets += sum(len(answer.found.body) for answer in order.answers if answer.found is not None)
+    for answer in order.answers:
+        if answer.found is not None:
+            if answer.download.kind is DownloadKind.FEED:
+                return False
+            octets += len(answer.found.body) // (_OPAQUE_SHARE if answer.download.kind in _OPAQUE else 1)
     return octets <= (_QUICK_OCTETS_WITH_STYLES if order.inline_css else _QUICK_OCTETS)
 
 

@@ -8,6 +8,7 @@ out again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -16,7 +17,7 @@ import msgspec
 
 from relayq.delivery.admission import Admission, Ticket
 from relayq.delivery.bodies import STORE_IS_DOWN, Bodies
-from relayq.delivery.composer import Composer, Content
+from relayq.delivery.composer import Composer, Content, Draft
 from relayq.delivery.lane import HostDownError, Lane, Route
 from relayq.delivery.ledger import LedgerEntry
 from relayq.delivery.publisher import Publisher
@@ -24,7 +25,7 @@ from relayq.delivery.reporter import Trail
 from relayq.delivery.router import Router
 from relayq.delivery.session import Session
 from relayq.delivery.session_pool import SessionPool
-from relayq.delivery.stored_content import StoredContent
+from relayq.delivery.stored_content import StoredContent, UnfinishedError
 from relayq.delivery.terms import SessionTerms, Terms
 from relayq.delivery.waiting import CRASHED_SECONDS, PARKED_SECONDS, NotNowError
 from relayq.model import (
@@ -53,6 +54,8 @@ from relayq.smtp import Transaction
 _MOVABLE_STATES = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 _SILENCE = frozenset((ResultType.TIMEOUT, ResultType.LOST))
 _GONE_CODES = frozenset((421, 503))
+MAX_WAIT = 86_400.0
+"""Timers are not made for more; a message that waits is sent away long before."""
 
 
 class PipelineRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +113,12 @@ class Way(msgspec.Struct, frozen=True):
 
 
 class Pipeline:
-    """Takes messages to their published outcome."""
+    """Takes messages to their published outcome.
+
+    Attributes:
+        added_octets: How much larger the messages under way are than what the broker handed out: templates, blocks and
+            downloads make much out of little.
+    """
 
     def __init__(
         self,
@@ -128,6 +136,7 @@ class Pipeline:
         jitter: Callable[[], float],
         shuffle: Callable[[list[str | None]], None],
     ) -> None:
+        self.added_octets = 0
         self._composer = composer
         self._bodies = bodies
         self._router = router
@@ -150,9 +159,11 @@ class Pipeline:
         error: DeliveryError | None = None
         try:
             content = await self._content_of(job)  # responsive
-            if isinstance(content, Content):
-                job.trail.octets = content.octets
-            attempt = await self._deliver(job, content)  # dns … message
+            try:
+                attempt = await self._deliver(job, content)  # dns … message
+            except UnfinishedError as unfinished:  # back to the start: no peer has to wait for downloads
+                self._admission.wait_again(job.ticket)
+                attempt = await self._deliver(job, await self._complete(job, unfinished.draft))
         except NotNowError as wait:
             await self._give_back(job, wait.seconds, wait.reason)
             return
@@ -171,9 +182,20 @@ class Pipeline:
     async def _content_of(self, job: Job) -> Content | StoredContent:
         """What lies in the JSON is composed at once; what lies in the store stays a promise until it is needed."""
         if has_content(job.message) or self._bodies is None:
-            return await self._composer.prepare(job.message, job.seen_at)
+            prepared = await self._composer.prepare(job.message, job.seen_at)
+            return await self._complete(job, prepared) if isinstance(prepared, Draft) else prepared
         self._composer.check(job.message)
         return StoredContent(job.message, job.seen_at, self._bodies, self._composer)
+
+    async def _complete(self, job: Job, draft: Draft) -> Content:
+        """Compose what needs downloads; no connection is held meanwhile, and no message waits beyond its deadline."""
+        deadline_at = deadline_of(job.message, job.seen_at, self._retry_rules)
+        left = None if deadline_at is None else min((deadline_at - self._clock.now()).total_seconds(), MAX_WAIT)
+        try:
+            async with asyncio.timeout(left):
+                return await self._composer.complete(draft)
+        except TimeoutError:
+            raise expired("deadline passed while downloading") from None
 
     async def guard(self, job: Job) -> None:
         """:meth:`handle`, for the top of a task: an unexpected error sends the message back, it never drops it."""
@@ -189,6 +211,18 @@ class Pipeline:
     # --- dns, bind, connect … message -------------------------------------------------------------------------------
 
     async def _deliver(self, job: Job, content: Content | StoredContent) -> Attempt:
+        """Send; meanwhile what composing added to the message counts as held."""
+        if isinstance(content, StoredContent):
+            return await self._walk(job, content)
+        job.trail.octets = content.octets
+        added = max(len(content.octets) - len(job.item.body), 0)
+        self.added_octets += added
+        try:
+            return await self._walk(job, content)
+        finally:
+            self.added_octets -= added
+
+    async def _walk(self, job: Job, content: Content | StoredContent) -> Attempt:
         """Walk the candidates until one takes the message or says something about it (spec delivery.md 8.1, 8.3)."""
         allowed = allowed_egress_ips(job.message, self._rules.default_ips)
         if not allowed:

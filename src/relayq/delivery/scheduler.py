@@ -478,9 +478,10 @@ class Scheduler:
     def _scale_prefetch(self) -> None:
         """Fewer messages at a time while the bodies held are large (spec amqp.md 5)."""
         limit, prefetch = self._rules.max_memory, self._prefetch
-        if self._held_bytes > 0.75 * limit:
+        held_bytes = self._held_bytes + self._pipeline.added_octets
+        if held_bytes > 0.75 * limit:
             prefetch = max(self._prefetch // 2, min(self._rules.min_prefetch, self._rules.prefetch))
-        elif self._held_bytes < 0.5 * limit:
+        elif held_bytes < 0.5 * limit:
             prefetch = min(self._prefetch * 2, self._rules.prefetch)
         if prefetch != self._prefetch and self._consumption is not None:
             self._prefetch = prefetch

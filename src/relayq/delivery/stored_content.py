@@ -5,9 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 
 from relayq.delivery.bodies import Bodies
-from relayq.delivery.composer import Composer, Content
+from relayq.delivery.composer import Composer, Content, Draft
 from relayq.model import DeliveryState, Message, Refused, Scope
 from relayq.policy.storage import with_body
+
+
+class UnfinishedError(Refused):
+    """Stored content that needs downloads: not a failure, but no peer should have to wait for them.
+
+    Attributes:
+        draft: The message as far as it was composed.
+    """
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__(DeliveryState.RESPONSIVE, Scope.MESSAGE, "something has to be downloaded first")
+        self.draft = draft
 
 
 class StoredContent:
@@ -36,10 +48,14 @@ class StoredContent:
 
         Raises:
             DeliveryError: State ``storage`` or ``responsive``.
+            UnfinishedError: Something has to be downloaded first.
         """
         assert self._message.key is not None
         body = await self._bodies.load(self._message.key)
         if not body:
             raise Refused(DeliveryState.STORAGE, Scope.MESSAGE, "the entry is empty")
-        self.loaded = await self._composer.prepare(with_body(self._message, body), self._seen_at)
-        return self.loaded
+        prepared = await self._composer.prepare(with_body(self._message, body), self._seen_at)
+        if isinstance(prepared, Draft):
+            raise UnfinishedError(prepared)
+        self.loaded = prepared
+        return prepared

@@ -18,6 +18,7 @@ from relayq.ports.broker import (
 )
 from relayq.ports.clock import Clock
 from relayq.ports.domain_policies import DomainPolicies
+from relayq.ports.fetcher import DownloadError, Fetched, Fetcher
 from relayq.ports.network import (
     BindError,
     ConnectError,
@@ -49,6 +50,9 @@ __all__ = [
     "DnsFailureKind",
     "DomainPolicies",
     "DomainState",
+    "DownloadError",
+    "Fetched",
+    "Fetcher",
     "LocalShortageError",
     "MessageStore",
     "MxRecord",

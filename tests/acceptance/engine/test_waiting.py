@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relayq.delivery.composer import Composer, Content
+from relayq.delivery.composer import Composer, Content, Draft
 from relayq.model import Message
 from relayq.model.message_json import Members, parse_message
 from relayq.ports import Parking
@@ -206,7 +206,7 @@ async def test_a_crash_while_handling_one_message_sends_it_back_and_spares_the_o
 ) -> None:
     prepare = Composer.prepare
 
-    async def fragile(self: Composer, message: Message, seen_at: datetime) -> Content:
+    async def fragile(self: Composer, message: Message, seen_at: datetime) -> Content | Draft:
         if message.mime == b"poison\r\n":
             raise RuntimeError("a bug")
         return await prepare(self, message, seen_at)

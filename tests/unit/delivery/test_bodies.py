@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from relayq.adapters.memory import ManualClock, MemoryStore, RecordingObserver
-from relayq.delivery import bodies as module
+from relayq.delivery import store_keeper as module
 from relayq.delivery.bodies import PAUSE_SECONDS, Bodies, BodyRules, Brake
 from relayq.model import DeliveryError, DeliveryState, ResultType, Scope
 from relayq.ports import StoreError

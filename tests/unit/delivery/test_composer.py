@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,14 +13,18 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from relayq.adapters.memory import LocalWorkshop, ManualClock
+from relayq.adapters.memory import LocalWorkshop, ManualClock, MemoryFetcher, RecordingObserver
 from relayq.compose.making import Effort, Maker, MakingRules, Order
+from relayq.compose.responsive import Resource
 from relayq.delivery import composer as composer_module
-from relayq.delivery.composer import Composer, ComposerRules, Content
+from relayq.delivery import downloads as downloads_module
+from relayq.delivery.composer import Composer, ComposerRules, Content, Draft
+from relayq.delivery.download_cache import DownloadCache
+from relayq.delivery.downloads import DownloadRules, Downloads
 from relayq.delivery.pace import Pace
 from relayq.delivery.waiting import NotNowError
-from relayq.model import DeliveryState, Message, Refused, Scope, Unusable, parse_address
-from relayq.ports import WorkshopUnavailableError
+from relayq.model import DeliveryState, Message, Refused, Scope, TimedOut, Unusable, parse_address
+from relayq.ports import DownloadError, WorkshopUnavailableError
 from relayq.smtp import Capabilities
 
 NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
@@ -37,7 +42,9 @@ class PreparesNow(Composer):
     def __init__(self, rules: ComposerRules, warn: Callable[[str, str], None]) -> None:
         clock = ManualClock(NOW)
         self.workshop = LocalWorkshop(Maker(rules.making, clock.monotonic, lambda: "=_b"))
-        super().__init__(rules, clock, warn, self.workshop)
+        self.web = MemoryFetcher()
+        downloads = Downloads(lambda: self.web, DownloadRules(), clock, RecordingObserver())
+        super().__init__(rules, clock, warn, self.workshop, downloads)
         self._pace = NoPace()
 
     def prepare_now(self, message: Message) -> Content:
@@ -280,11 +287,66 @@ def test_an_object_becomes_a_message() -> None:
     assert COMPOSER.prepare_now(with_facts(mime=None, mime_object=described, data=raw({"n": "Ann"}))).octets == octets
 
 
-def test_what_an_object_would_have_to_download_is_refused_and_left_out_with_force() -> None:
-    described = raw({"from": "s@x.test", "text": "x", "attachments": [{"url": "https://x.test/a.pdf"}]})
-    with pytest.raises(Refused, match=r"attachments\[0\].*not supported yet"):
-        COMPOSER.prepare_now(with_facts(mime=None, mime_object=described))
-    assert b"attachment" not in COMPOSER.prepare_now(with_facts(mime=None, mime_object=described, force=True)).octets
+PDF = "https://x.test/a.pdf"
+WITH_FILE = raw({"from": "s@x.test", "text": "x", "attachments": [{"url": PDF}]})
+
+
+async def test_what_has_to_be_downloaded_makes_a_draft_first() -> None:
+    made = composer()
+    made.web.pages[PDF] = Resource(b"the file", "application/pdf")
+    message = with_facts(mime=None, mime_object=WITH_FILE, members={"headers": raw({"append": {"X-End": "1"}})})
+    draft = await made.prepare(message, NOW)
+    assert isinstance(draft, Draft)
+    assert [download.url for download in draft.downloads] == [PDF]
+    content = await made.complete(draft)
+    assert base64.b64encode(b"the file") in content.octets
+    assert b"\r\nX-End: 1\r\n" in content.octets
+    # What is known now does not have to be waited for.
+    assert made.prepare_now(message).octets
+    assert made.web.asked == [PDF]
+    await made._downloads.close()
+
+
+async def test_downloads_that_fail_end_the_attempt_for_good_or_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads_module, "SECOND_TRY_SECONDS", 0.0)
+    made = composer()
+    for failure, kind in (
+        (DownloadError("HTTP 404", is_temporary=False), Refused),
+        (DownloadError("HTTP 503", is_temporary=True), TimedOut),
+    ):
+        made.web.pages[PDF] = failure
+        made._downloads._cache = DownloadCache(1000)
+        draft = await made.prepare(with_facts(mime=None, mime_object=WITH_FILE), NOW)
+        assert isinstance(draft, Draft)
+        with pytest.raises(kind, match=rf"mime.attachments\[0\]: {failure.cause}") as caught:
+            await made.complete(draft)
+        assert (caught.value.state, caught.value.scope) == (DeliveryState.RESPONSIVE, Scope.MESSAGE)
+        forced = with_facts(mime=None, mime_object=WITH_FILE, force=True)
+        assert b"attachment" not in made.prepare_now(forced).octets
+    await made._downloads.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "octets", "is_made_here"),
+    [
+        ("attachments", 400_000, True),
+        ("attachments", 600_000, False),
+        ("text", 30_000, True),
+        ("text", 70_000, False),
+        ("feed", 1000, False),
+    ],
+)
+async def test_what_was_downloaded_counts_by_what_it_costs(kind: str, octets: int, is_made_here: bool) -> None:
+    made = composer()
+    feed = b"<rss><channel><item><title>x</title></item></channel></rss>"
+    made.web.pages[PDF] = Resource(feed if kind == "feed" else b"x" * octets)
+    entry = {"url": PDF, "type": kind}
+    content = {"attachments": [entry]} if kind == "attachments" else {"content": {"blocks": [entry]}}
+    draft = await made.prepare(with_facts(mime=None, mime_object=raw({"from": "s@x.test", **content})), NOW)
+    assert isinstance(draft, Draft)
+    assert (await made.complete(draft)).octets
+    assert len(made.workshop.orders) == (0 if is_made_here else 1)
+    await made._downloads.close()
 
 
 # Off the loop.

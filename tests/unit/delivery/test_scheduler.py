@@ -31,6 +31,7 @@ class WaitingPipeline:
     """Holds every job until it is let go."""
 
     def __init__(self) -> None:
+        self.added_octets = 0
         self.jobs: list[Job] = []
         self.go = asyncio.Event()
         self.publisher: Publisher
@@ -131,6 +132,10 @@ async def test_fewer_messages_are_taken_while_large_ones_are_held(front: Front) 
         assert front.prefetch == expected
     front.pipeline.go.set()
     await eventually(lambda: front.scheduler.held == 0, "they are settled")
+    front.pipeline.added_octets = 1_000_000  # what composing makes of little counts as well
+    front.sweep()
+    assert front.prefetch == 2
+    front.pipeline.added_octets = 0
     for expected in (4, 8, 8):
         front.sweep()
         assert front.prefetch == expected

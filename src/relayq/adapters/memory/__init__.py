@@ -2,6 +2,7 @@
 
 from relayq.adapters.memory.broker import MemoryBroker, MemoryItem, RecordingListener
 from relayq.adapters.memory.clock import ManualClock
+from relayq.adapters.memory.fetcher import MemoryFetcher
 from relayq.adapters.memory.observer import (
     AttemptFinished,
     CrashCaught,
@@ -23,6 +24,7 @@ __all__ = [
     "LocalWorkshop",
     "ManualClock",
     "MemoryBroker",
+    "MemoryFetcher",
     "MemoryItem",
     "MemoryQueues",
     "MemoryResolver",

@@ -152,6 +152,7 @@ def parse_document(
     now: datetime | None = None,
     time_left: Callable[[], float] = _unlimited,
     options: ResponsiveOptions | None = None,
+    resources: Answers | None = None,
 ) -> Plan:
     """Check a document, render its templates and find out what it needs.
 
@@ -166,6 +167,7 @@ def parse_document(
         time_left: Seconds left for all templates and expressions of the message. Imported blocks are rendered when they
             are there, so it must not run while downloads are awaited.
         options: Settings.
+        resources: What was downloaded for it before.
 
     Raises:
         DocumentError: It cannot be turned into a message.
@@ -205,7 +207,7 @@ def parse_document(
         signing_keys=_signing_keys(node, options),
         notes=faults.notes,
     )
-    return _compose(document, {})
+    return _compose(document, resources or {})
 
 
 def build_mime(plan: Plan, make_boundary: MakeBoundary) -> bytes:

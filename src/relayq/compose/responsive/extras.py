@@ -7,6 +7,8 @@ from typing import Any
 
 from relayq.compose.responsive.values import Node
 
+_ADVICE = "is not installed: pip install relayq[responsive]"
+
 
 def load_extra(name: str, node: Node) -> Any:  # noqa: ANN401 - a module without types
     """A library that a block needs.
@@ -15,7 +17,22 @@ def load_extra(name: str, node: Node) -> Any:  # noqa: ANN401 - a module without
         DocumentError: It is not installed.
         LeftOut: It is not installed, and the block is left out.
     """
+    module = _load(name)
+    if module is None:
+        raise node.faults.leave_out(node.path, f"{name} {_ADVICE}")
+    return module
+
+
+def try_extra(name: str, node: Node) -> Any:  # noqa: ANN401 - a module without types
+    """A library that a block can do without; ``None`` where it is not installed, which is noted."""
+    module = _load(name)
+    if module is None:
+        node.faults.note(node.path, f"{name} {_ADVICE}")
+    return module
+
+
+def _load(name: str) -> Any:  # noqa: ANN401 - a module without types
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise node.faults.leave_out(node.path, f"{name} is not installed: pip install relayq[responsive]") from None
+        return None

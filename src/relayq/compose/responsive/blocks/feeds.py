@@ -5,6 +5,7 @@ What a feed says is foreign: it is sanitised, and no template.
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ _KINDS = ("heading", "image", "html")
 _USUAL_ITEMS = 10
 _MAX_MARKS = 50_000
 """Tags and references in a feed: the parser takes ten to thirty microseconds for each, and does not stop."""
+
+_FEEDS_REMEMBERED = 8
 
 _PLAIN = "text/plain"
 _SCHEMES = frozenset(("http", "https", "mailto"))
@@ -62,7 +65,7 @@ def expand_feed(node: Node, place: Place, page: Page) -> tuple[Iterable[tuple[st
     if resource is None:
         return (), place
     libraries = Libraries(load_extra("feedparser", node), load_extra("nh3", node))
-    items = parse_feed(resource, url, max(int(limit), 0) if limit is not None else _USUAL_ITEMS, libraries)
+    items = _remembered(resource, url, max(int(limit), 0) if limit is not None else _USUAL_ITEMS, libraries)
     if items is None:
         raise node.faults.leave_out(node.path, "not a feed")
     blocks: list[tuple[str, object]] = []
@@ -83,7 +86,7 @@ def _own_properties(item: FeedItem) -> Mapping[str, dict[str, object]]:
     }
 
 
-def parse_feed(resource: Resource, url: str, limit: int, libraries: Libraries) -> list[FeedItem] | None:
+def parse_feed(resource: Resource, url: str, limit: int, libraries: Libraries) -> tuple[FeedItem, ...] | None:
     """Items of a feed in its order; ``None`` for what is no feed.
 
     Args:
@@ -102,9 +105,13 @@ def parse_feed(resource: Resource, url: str, limit: int, libraries: Libraries) -
         feed = libraries.feedparser.parse(io.BytesIO(resource.body), response_headers=headers, sanitize_html=False)
         if not feed.get("version") and not feed.entries:
             return None
-        return [_item(entry, libraries.nh3) for entry in feed.entries[: min(limit, MAX_BLOCKS)]]
+        return tuple(_item(entry, libraries.nh3) for entry in feed.entries[: min(limit, MAX_BLOCKS)])
     except Exception:  # octets from anywhere make the library fail in many ways, all of which mean that it is no feed
         return None
+
+
+# A mailing has the same feed in every message, and reading one takes thousands of times what a look here takes.
+_remembered = functools.lru_cache(maxsize=_FEEDS_REMEMBERED)(parse_feed)
 
 
 def _item(entry: Any, nh3: Any) -> FeedItem:  # noqa: ANN401 - libraries without types

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from relayq.compose.responsive.blocks.frame import Block, Inner
 from relayq.compose.responsive.downloads import DownloadKind
-from relayq.compose.responsive.extras import load_extra
+from relayq.compose.responsive.extras import try_extra
 from relayq.compose.responsive.links import clean_url
 from relayq.compose.responsive.markup import decimal, read_look, tag
 from relayq.compose.responsive.rewriting import Link
@@ -113,10 +113,13 @@ def _probe(block: Block, source: str) -> Size | None:
     """Natural size of a picture on the web; ``None`` while it is missing and when nobody can tell."""
     if not source[:8].lower().startswith(("http://", "https://")):
         return None
+    imagesize = try_extra("imagesize", block.node)
+    if imagesize is None:
+        return None
     # What will be fetched as a whole need not be fetched twice.
     kind = DownloadKind.IMAGE if block.page.with_embedding else DownloadKind.PROBE
     resource = block.page.resources.try_for(kind, source)
-    return image_size(resource.body, load_extra("imagesize", block.node)) if resource is not None else None
+    return image_size(resource.body, imagesize) if resource is not None else None
 
 
 def image_size(body: bytes, imagesize: Any) -> Size | None:  # noqa: ANN401 - a library without types
