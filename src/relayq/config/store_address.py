@@ -63,7 +63,12 @@ _MONGODB = _Form(
     has_many_hosts=True,
 )
 _POSTGRESQL = _Form(engine="postgresql", parameters=("sslmode", "sslrootcert", "sslcert", "sslkey"))
+_MYSQL = _Form(engine="mysql", parameters=("ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"))
 _REDIS = _Form(engine="redis", segments=((), ("database",)), options=("compression", "prefix"))
+_TLS_MODES = {
+    "postgresql": ("sslmode", ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")),
+    "mysql": ("ssl-mode", ("disabled", "required", "verify_ca", "verify_identity")),
+}
 _FORMS: Mapping[str, _Form] = {
     "dir": _FILE,
     "directory": _FILE,
@@ -72,11 +77,11 @@ _FORMS: Mapping[str, _Form] = {
     "mongodb+srv": replace(_MONGODB, segments=(("database", "collection"),), has_many_hosts=False),
     "postgresql": _POSTGRESQL,
     "postgres": _POSTGRESQL,
-    "mysql": _Form(engine="mysql"),
+    "mysql": _MYSQL,
     "couchbase": _Form(engine="couchbase", parameters=None, has_many_hosts=True),
     "s3": _Form(engine="s3", options=("compression", "endpoint", "prefix", "pathstyle")),
     "redis": _REDIS,
-    "rediss": _REDIS,
+    "rediss": replace(_REDIS, parameters=("ssl-ca",)),
 }
 _ON_DISK = ("directory", "sqlite")
 
@@ -231,6 +236,11 @@ _OPTIONS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
 
 def _complete(address: StoreAddress) -> StoreAddress:
     """Apply what one engine alone has."""
+    if address.engine in _TLS_MODES:
+        name, modes = _TLS_MODES[address.engine]
+        read = _read_choice(modes, ())
+        for mode in (value for parameter, value in address.parameters if parameter == name):
+            read(mode, name)
     if address.engine == "sqlite" and address.path.endswith("/"):
         raise BadValueError("names a directory, not a file")
     if address.engine == "couchbase":
@@ -243,6 +253,8 @@ def _complete(address: StoreAddress) -> StoreAddress:
         database = address.database or "0"
         if not DIGITS.fullmatch(database) or int(database) >= _MOST_REDIS_DATABASES:
             raise BadValueError("has a database that is no number")
+        if address.username is not None and address.password is None:
+            raise BadValueError("has a user without a password: a password alone is written :password@host")
         address = replace(address, database=str(int(database)))
     if address.engine == "s3" and (address.username is None) != (not address.password):
         raise BadValueError("has only one of access key and secret key")

@@ -20,9 +20,9 @@ class StoreAddress:
 
     Which fields an engine has, besides ``compress`` that all have: directory: path, depth · sqlite: path · mongodb:
     hosts, credentials, replica_set, database, collection, read_attempts, max_query_size, parameters · postgresql: hosts
-    (one), credentials, database, parameters · mysql: hosts (one), credentials, database · couchbase: hosts,
-    credentials, database (the bucket), parameters · s3: hosts (one, the region), credentials, database (the bucket),
-    endpoint, prefix, path_style · redis: hosts (one), credentials, database (its number), prefix.
+    (one), credentials, database, parameters · mysql: the same · couchbase: hosts, credentials, database (the bucket),
+    parameters · s3: hosts (one, the region), credentials, database (the bucket), endpoint, prefix, path_style · redis:
+    hosts (one), credentials, database (its number), prefix, parameters.
 
     Attributes:
         engine: ``directory``, ``sqlite``, ``mongodb``, ``postgresql``, ``mysql``, ``couchbase``, ``s3`` or ``redis``.

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from tests.support.ports import free_port
 from tests.support.processes import Process, ServerNotReady
 from tests.support.receivers.jail import JailedServer
+from tests.support.tls import authority
 
 LOOPBACK = "127.0.0.1"
+TLS_NAME = "localhost"
 USER = "relayq"
 PASSWORD = "s3cret/pässwörd"
 DATABASE = "bodies"
@@ -48,8 +50,17 @@ class DatabaseServer(JailedServer):
     def configure(self) -> None:
         """Make the data unless they are there."""
         if not self._is_made:
+            self._add_certificate()
             self.make()
             self._is_made = True
+
+    def _add_certificate(self) -> None:
+        """The files ``key.pem`` and ``cert.pem``; the name is right, the address is not in it."""
+        leaf = authority().issue_cert(TLS_NAME)
+        self.jail.write("cert.pem", leaf.cert_chain_pems[0].bytes().decode("ascii"))
+        key = self.jail.write("key.pem", leaf.private_key_pem.bytes().decode("ascii"), mode=0o600)
+        uid = self.jail.uids.get(self.user, 0)
+        os.chown(key, uid, uid)
 
     def start(self) -> None:
         """Start the server and wait until it serves; does nothing while it runs.
@@ -114,7 +125,7 @@ class PostgreSqlServer(DatabaseServer):
     @property
     def address(self) -> str:
         """A store in its only database."""
-        return f"postgresql://{USER}:{PASSWORD.replace('/', '%2F')}@{LOOPBACK}:{self.port}/{DATABASE}"
+        return f"postgresql://{USER}:{PASSWORD.replace('/', '%2F')}@{LOOPBACK}:{self.port}/{DATABASE}?sslmode=disable"
 
     def make(self) -> None:
         """A cluster whose only user owns the database."""
@@ -140,7 +151,8 @@ class PostgreSqlServer(DatabaseServer):
         options = (
             f"port={self.port}", f"listen_addresses={LOOPBACK}", "unix_socket_directories=/tmp", "fsync=off",
             "full_page_writes=off", "autovacuum=off", "shared_buffers=16MB", "max_connections=40",
-            "dynamic_shared_memory_type=mmap", "log_min_messages=fatal",
+            "dynamic_shared_memory_type=mmap", "log_min_messages=fatal", "ssl=on", "ssl_cert_file=/cert.pem",
+            "ssl_key_file=/key.pem",
         )  # fmt: skip
         return (self._program("postgres"), "-D", "/data", *(word for option in options for word in ("-c", option)))
 
@@ -150,8 +162,8 @@ class PostgreSqlServer(DatabaseServer):
         super().stop()
 
     def is_ready(self) -> bool:
-        """Whether it refuses encryption, which it does once it serves."""
-        return self._answers(b"\0\0\0\x08\x04\xd2\x16\x2f", 1) == b"N"
+        """Whether it offers encryption, which it does once it serves."""
+        return self._answers(b"\0\0\0\x08\x04\xd2\x16\x2f", 1) == b"S"
 
 
 class MariaDbServer(DatabaseServer):
@@ -191,7 +203,7 @@ class MariaDbServer(DatabaseServer):
         """Small, and careless."""
         return (
             *self._server(), f"--bind-address={LOOPBACK}", f"--port={self.port}", "--socket=/tmp/socket",
-            "--pid-file=/tmp/pid", "--skip-name-resolve",
+            "--pid-file=/tmp/pid", "--skip-name-resolve", "--ssl-cert=/cert.pem", "--ssl-key=/key.pem",
         )  # fmt: skip
 
     def is_ready(self) -> bool:
@@ -200,9 +212,17 @@ class MariaDbServer(DatabaseServer):
 
 
 class RedisServer(DatabaseServer):
-    """Redis with a user of its own; the default one may nothing."""
+    """Redis with a user of its own; the default one may nothing.
+
+    Attributes:
+        tls_port: Where it encrypts.
+    """
 
     package = "redis-server"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tls_port = free_port()
 
     @property
     def address(self) -> str:
@@ -219,6 +239,8 @@ class RedisServer(DatabaseServer):
         return (
             "/usr/bin/redis-server", "--port", str(self.port), "--bind", LOOPBACK, "--dir", "/data", "--save", "",
             "--appendonly", "yes", "--appendfsync", "no", "--aclfile", "/users", "--logfile", "",
+            "--tls-port", str(self.tls_port), "--tls-cert-file", "/cert.pem", "--tls-key-file", "/key.pem",
+            "--tls-auth-clients", "no", "--tls-ca-cert-file", "/cert.pem",
         )  # fmt: skip
 
     def is_ready(self) -> bool:

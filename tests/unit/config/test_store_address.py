@@ -6,6 +6,8 @@ from relayq.config import BadValueError
 from relayq.config.store_address import parse_store_address
 from relayq.ports import StoreAddress
 
+POSTGRESQL_MODES = "disable or allow or prefer or require or verify-ca or verify-full"
+
 
 def mongodb(**members: object) -> StoreAddress:
     usual: dict[str, object] = {
@@ -105,6 +107,16 @@ def mongodb(**members: object) -> StoreAddress:
             StoreAddress(engine="redis", scheme="redis", hosts=(("h", None),), database="0", prefix="relayq:"),
         ),
         (
+            "mysql://h/mail?ssl-mode=VERIFY_CA&ssl-ca=/etc/ca.pem",
+            StoreAddress(
+                engine="mysql",
+                scheme="mysql",
+                hosts=(("h", None),),
+                database="mail",
+                parameters=(("ssl-mode", "VERIFY_CA"), ("ssl-ca", "/etc/ca.pem")),
+            ),
+        ),
+        (
             "rediss://:pw@h:6380/03?prefix=",
             StoreAddress(engine="redis", scheme="rediss", hosts=(("h", 6380),), password="pw", database="3"),
         ),
@@ -138,12 +150,25 @@ def test_accepted(text: str, expected: StoreAddress) -> None:
         ("postgresql://h1;h2/d", "has more than one host"),
         ("postgresql://::1/d", "has a host with several colons: write an IPv6 address in brackets"),
         ("postgresql://h:x/d", "has a host or port that is not a port number"),
-        ("mysql://h/d?depth=1", "has an unknown option behind the ?, allowed are compression"),
+        ("postgresql://h/d?sslmode=on", f"has an option sslmode that is not {POSTGRESQL_MODES}"),
+        (
+            "mysql://h/d?depth=1",
+            "has an unknown option behind the ?, allowed are compression, ssl-mode, ssl-ca, ssl-cert, ssl-key",
+        ),
+        (
+            "mysql://h/d?ssl-mode=preferred",
+            "has an option ssl-mode that is not disabled or required or verify_ca or verify_identity",
+        ),
         ("couchbase://h/b", "has no password"),
         ("s3://key@r/b", "has only one of access key and secret key"),
         ("s3://r/b?endpoint=h:1", "has an option endpoint that does not start with http:// or https://"),
         ("redis://h/x", "has a database that is no number"),
         ("redis://h/65536", "has a database that is no number"),
+        (
+            "redis://secret@h/0",
+            "has a user without a password: a password alone is written :password@host",
+        ),
+        ("redis://h/0?ssl-ca=/ca.pem", "has an unknown option behind the ?, allowed are compression, prefix"),
     ],
 )
 def test_refused(text: str, predicate: str) -> None:

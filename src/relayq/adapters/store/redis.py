@@ -154,7 +154,9 @@ async def _connect(address: StoreAddress) -> RespConnection:
         StoreUnavailableError: It refuses the login, or does not have the database.
     """
     [(host, port)] = address.hosts
-    tls = ssl.create_default_context() if address.scheme == "rediss" else None
+    tls = None
+    if address.scheme == "rediss":
+        tls = ssl.create_default_context(cafile=dict(address.parameters).get("ssl-ca"))
     loop = asyncio.get_running_loop()
     transport, connection = await loop.create_connection(RespConnection, host, port or DEFAULT_PORT, ssl=tls)
     raw: socket.socket = transport.get_extra_info("socket")
