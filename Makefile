@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-unit test-all lint format check bench docs docs-serve lock changelog clean \
+.PHONY: help setup servers demo test test-unit test-all lint format check bench bench-peers docs docs-serve lock changelog clean \
 	lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix
 
 help: ## list the targets
@@ -61,6 +61,9 @@ check: lint test ## all that CI runs
 
 bench: setup servers ## outbox to results beside the barest loop; BENCH_ARGS=--help lists sizes, domains, …
 	$(BIN)/python -m benchmarks.macro --latency $(BENCH_ARGS)
+
+bench-peers: setup servers ## relayq beside Postfix, Exim, OpenSMTPD and Haraka: same mail, same sink; takes minutes
+	$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
 
 docs: ## build the documentation into site/
 	@VENV=.venv-docs scripts/setup docs

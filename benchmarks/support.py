@@ -29,7 +29,7 @@ class Cost:
         self._pid = pid
 
     def cpu_seconds(self) -> float:
-        """User and system time so far."""
+        """User and system time so far, of children that have ended too."""
         return sum(self._own_cpu(pid) for pid in self._family(self._pid))
 
     def peak_mib(self) -> float:
@@ -42,7 +42,7 @@ class Cost:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return 0.0
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return sum(int(field) for field in fields[11:15]) / TICKS
 
     @staticmethod
     def _status_kib(pid: int, name: str) -> int:

@@ -293,6 +293,12 @@ class SmtpSink:
         assert self._process is not None, "the sink was never started"
         return self._process.pid
 
+    @property
+    def output(self) -> Path:
+        """File with what it prints, such as the running counter of its option ``-c``."""
+        assert self._folder is not None, "the sink was never started"
+        return self._folder / "sink.out"
+
     def start(self) -> None:
         """Start the sink and wait until it listens.
 
