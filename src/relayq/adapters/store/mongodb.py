@@ -19,7 +19,7 @@ from bson import CodecOptions, DatetimeConversion
 from bson.errors import BSONError, InvalidBSON
 from pymongo import AsyncMongoClient, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 from pymongo.uri_parser import split_options
 
 from relayq.adapters.store.encoding import join, pack_aside, part_keys, split, unpack_aside
@@ -50,7 +50,6 @@ _CODEC: CodecOptions[Document] = CodecOptions(
 )
 _CONTENT = {"value": 1, "encoding": 1, "keys": 1, "size": 1, "offset": 1, "expire": 1}
 _PARTS = {"keys": 1}
-_AN_INDEX_LIKE_THAT_EXISTS = (85, 86)  # IndexOptionsConflict, IndexKeySpecsConflict
 _LONGEST_REASON = 300
 
 
@@ -193,14 +192,13 @@ class MongoDbStore:
                 raise StoreUnavailableError(f"mongodb: {_reason(error)}") from None
 
     async def _ensure_index(self, collection: AsyncCollection[Document]) -> None:
-        """Let the server remove what has expired; whoever made such an index before us has decided how."""
-        if not self._has_index:
-            try:
-                await collection.create_index("expire", expireAfterSeconds=0)
-            except OperationFailure as error:
-                if error.code not in _AN_INDEX_LIKE_THAT_EXISTS:
-                    raise
-            self._has_index = True
+        """Let the server remove what has expired; whoever made such an index before us has decided when."""
+        if self._has_index:
+            return
+        indexes = (await collection.index_information()).values()
+        if not any(index["key"] == [("expire", 1)] and "expireAfterSeconds" in index for index in indexes):
+            await collection.create_index("expire", expireAfterSeconds=0)
+        self._has_index = True
 
 
 class _Batch:
@@ -304,5 +302,6 @@ def _show_host(host: str, port: int | None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Its first words; the rest describes the topology at length."""
-    return str(error).partition(", Timeout:")[0][:_LONGEST_REASON] or type(error).__name__
+    """Its first words; the rest repeats them, or describes the topology at length."""
+    text = str(error).partition(", Timeout:")[0].partition(", full error:")[0].partition(" (configured timeouts:")[0]
+    return text[:_LONGEST_REASON] or type(error).__name__
