@@ -8,7 +8,7 @@ import signal
 
 from relayq.adapters.application_log import ApplicationLog
 from relayq.adapters.log_observer import LogObserver
-from relayq.adapters.store import MissingLibraryError
+from relayq.adapters.store import UnusableAddressError
 from relayq.app.worker import Worker
 from relayq.config import EmbeddedAddress, ExitCode, Settings
 from relayq.delivery.opening import SinkNotFoundError
@@ -45,7 +45,7 @@ async def run_worker(settings: Settings) -> int:
     loop.add_signal_handler(signal.SIGUSR2, lambda: log.write("info", "status", observer.summary()))
     try:
         worker = Worker(settings, observer=observer, log=lambda level, text: log.write(level, "broker", text))
-    except MissingLibraryError as error:
+    except UnusableAddressError as error:
         log.write("critical", "store", str(error))
         log.close()
         return int(ExitCode.CONFIGURATION)

@@ -80,7 +80,7 @@ class Worker:
             store: Default: what the configuration says, perhaps none.
 
         Raises:
-            MissingLibraryError: The client library of the configured store is not installed.
+            UnusableAddressError: No store can be made from the address of one.
         """
         loop = asyncio.get_running_loop()
         self._settings = settings

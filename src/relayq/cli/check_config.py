@@ -55,7 +55,7 @@ def _tell_leftovers() -> None:
 
 def _check_libraries(settings: Settings) -> None:
     """What ``run`` would not start without."""
-    from relayq.adapters.store import MissingLibraryError, check_engine
+    from relayq.adapters.store import UnusableAddressError, check_engine
     from relayq.config import ConfigurationError, Problem
 
     problems: list[Problem] = []
@@ -63,7 +63,7 @@ def _check_libraries(settings: Settings) -> None:
         try:
             if address is not None:
                 check_engine(address)
-        except MissingLibraryError as error:
+        except UnusableAddressError as error:
             problems.append(Problem(where=settings.effective[key].where, key=key, text=str(error)))
     if problems:
         raise ConfigurationError(problems)

@@ -23,6 +23,7 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import split_options
 
 from relayq.adapters.store.encoding import join, pack_aside, part_keys, split, unpack_aside
+from relayq.adapters.store.errors import BadOptionError
 from relayq.ports import StoreAddress, StoreDamagedError, StoreUnavailableError
 from relayq.ports.store import LARGEST_BODY_BYTES
 
@@ -60,7 +61,13 @@ class MongoDbStore:
     """
 
     def __init__(self, address: StoreAddress, threads: int = 1, *, part_bytes: int = PART_BYTES) -> None:
+        """Begin without a connection.
+
+        Raises:
+            BadOptionError: One of the driver's options is none, or has a value it does not take.
+        """
         self._address = address
+        self._options = _options(address)
         self._part_bytes = part_bytes
         self._slots = asyncio.Semaphore(threads)
         self._client: AsyncMongoClient[Document] | None = None
@@ -184,7 +191,7 @@ class MongoDbStore:
         async with self._slots:
             try:
                 if self._client is None:
-                    self._client = _open_client(self._address)
+                    self._client = _open_client(self._address, self._options)
                 yield self._client[self._address.database].get_collection(self._address.collection, _CODEC)
             except InvalidBSON as error:
                 raise StoreDamagedError(f"mongodb: {_reason(error)}") from None
@@ -274,11 +281,11 @@ async def _delete_all(collection: AsyncCollection[Document], ids: Iterable[str])
         await collection.delete_many({"_id": {"$in": chosen}})
 
 
-def _open_client(address: StoreAddress) -> AsyncMongoClient[Document]:
-    """The driver, which connects with the first operation.
+def _options(address: StoreAddress) -> str:
+    """What a connection string has behind its question mark.
 
     Raises:
-        ConfigurationError: An option of the address is none of the driver's, or has a value it does not take.
+        BadOptionError: The driver does not take an option of the address.
     """
     given = {name.lower() for name, _ in address.parameters}
     options = [*address.parameters, *((name, value) for name, value in _DEFAULTS.items() if name.lower() not in given)]
@@ -288,11 +295,26 @@ def _open_client(address: StoreAddress) -> AsyncMongoClient[Document]:
         # As in MongoDB's own connection strings, where the path is the database of the user unless told otherwise.
         # With `mongodb+srv`, the DNS tells.
         options.append(("authSource", address.database))
-    query = "&".join(f"{quote(name, safe='')}={quote(value, safe=',:')}" for name, value in options)
-    split_options(query, validate=True, warn=False)  # the client itself only warns
+    pairs = [f"{quote(name, safe='')}={quote(value, safe=',:')}" for name, value in options]
+    for pair in pairs:
+        _check(pair, f"its option {pair.partition('=')[0]} is unknown to the driver, or has a value it does not take")
+    _check("&".join(pairs), "the driver does not take its options together")
+    return "&".join(pairs)
+
+
+def _check(query: str, otherwise: str) -> None:
+    """Refuse what the client itself only warns of; it quotes values, some of which are secret."""
+    try:
+        split_options(query, validate=True, warn=False)
+    except (PyMongoError, ValueError, TypeError):
+        raise BadOptionError(f"a store at mongodb:// cannot be used: {otherwise}") from None
+
+
+def _open_client(address: StoreAddress, options: str) -> AsyncMongoClient[Document]:
+    """The driver, which connects with the first operation."""
     hosts = ",".join(_show_host(host, port) for host, port in address.hosts)
     return AsyncMongoClient(
-        f"{address.scheme}://{hosts}/?{query}", username=address.username, password=address.password
+        f"{address.scheme}://{hosts}/?{options}", username=address.username, password=address.password
     )
 
 

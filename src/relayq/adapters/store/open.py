@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 
+from relayq.adapters.store.errors import MissingLibraryError
 from relayq.ports import MessageStore, StoreAddress
 
 # Engine → module of this package, its class (made from the address and the number of threads), extra of the package.
@@ -21,10 +22,6 @@ _ENGINES: dict[str, tuple[str, str, str | None]] = {
 }
 
 
-class MissingLibraryError(Exception):
-    """An engine cannot be used here; the text says whether an extra of the package would help."""
-
-
 def open_store(address: StoreAddress, threads: int = 1) -> MessageStore:
     """The store at an address; it connects with its first operation.
 
@@ -34,18 +31,19 @@ def open_store(address: StoreAddress, threads: int = 1) -> MessageStore:
 
     Raises:
         MissingLibraryError: The engine's client library is not installed, or this version does not have the engine.
+        BadOptionError: The engine's client does not take one of its options.
     """
     make = _load_engine(address)
     return make(address, threads)
 
 
 def check_engine(address: StoreAddress) -> None:
-    """See whether `open_store` would have what it needs, without making a store.
+    """See whether `open_store` would have what it needs; nothing is connected to.
 
     Raises:
-        MissingLibraryError: As `open_store` does.
+        UnusableAddressError: As `open_store` does.
     """
-    _load_engine(address)
+    open_store(address)
 
 
 def _load_engine(address: StoreAddress) -> Callable[[StoreAddress, int], MessageStore]:
