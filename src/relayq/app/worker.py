@@ -115,10 +115,11 @@ class Worker:
         router = Router(self._resolver, routing_rules, clock, rng)
         self._downloads = _open_downloads(settings, self._resolver, clock, observer)
         composer_rules = rules.composer_rules(settings)
-        workshop = ProcessWorkshop(composer_rules.making, _workshop_size(), loop, observer.warn)
+        cores = _cores(settings)
+        workshop = ProcessWorkshop(composer_rules.making, min(cores, _MAX_WORKSHOP_SIZE), loop, observer.warn)
         self._composer = composer = Composer(
-            composer_rules, clock, observer.warn, workshop, self._downloads
-        )  # fmt: skip
+            composer_rules, clock, observer.warn, workshop, self._downloads, spare_cores=cores - 1
+        )
         self._sts = _domain_policies(settings, self._resolver, clock)
         terms = _terms(settings, self._resolver, self._sts, observer)
         pipeline = Pipeline(
@@ -191,9 +192,10 @@ def _domain_policies(settings: Settings, resolver: Resolver, clock: Clock) -> Do
     return HttpsPolicies(resolver, PolicyFetcher(resolver), clock)
 
 
-def _workshop_size() -> int:
-    """Processes that compose, at most: one per core we may use."""
-    return min(len(os.sched_getaffinity(0)), _MAX_WORKSHOP_SIZE)
+def _cores(settings: Settings) -> int:
+    """Processors for this worker: its own, and its share of those that no worker has."""
+    cores = len(os.sched_getaffinity(0))
+    return max(cores // (settings.process.smtp_threads or cores), 1)
 
 
 def _open_bodies(settings: Settings, store: MessageStore | None, clock: Clock, observer: Observer) -> Bodies | None:

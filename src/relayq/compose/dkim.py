@@ -133,9 +133,9 @@ class PreparedSignatures:
     notes: tuple[str, ...]
 
     @property
-    def is_slow(self) -> bool:
-        """There is an RSA key among them: `sign` belongs into a thread."""
-        return any(job.key.is_rsa for job in self.jobs)
+    def effort(self) -> float:
+        """What `sign` costs, in RSA signatures of 2048 bits; the lock of the interpreter is released meanwhile."""
+        return sum(job.key.effort for job in self.jobs)
 
     def sign(self) -> bytes:
         """Header fields to be put in front of the message; empty without keys.

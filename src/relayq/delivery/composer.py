@@ -7,15 +7,13 @@ see the octets that really go out. The stored original is never replaced by what
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
@@ -40,15 +38,12 @@ from relayq.compose.making import Answer, Effort, Failed, Made, Maker, MakingRul
 from relayq.compose.responsive import Download, DownloadFailure, DownloadKind, Resource
 from relayq.delivery.downloads import Downloads
 from relayq.delivery.pace import Pace
+from relayq.delivery.threads import WorkThreads
 from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
 from relayq.model import DeliveryState, Message, Refused, Scope, TimedOut, Unusable
 from relayq.model.members import decode_value
 from relayq.ports import Clock, Workshop, WorkshopUnavailableError
 from relayq.smtp import Capabilities, normalise_line_ends
-
-T = TypeVar("T")
-
-SIGNING_THREADS = 2
 
 QUICK = Effort(template_seconds=0.01, inlining_seconds=0.01, css_steps=200_000, css_characters=4_000)
 """What is done on the loop before the workshop gets the message; a page of CSS steps costs about two milliseconds."""
@@ -61,6 +56,10 @@ _LARGE_OCTETS = 128 * 1024
 _OPAQUE = frozenset((DownloadKind.ATTACHMENT, DownloadKind.IMAGE, DownloadKind.PROBE))
 _OPAQUE_SHARE = 8
 """Files are only encoded, which is so much quicker than reading what was downloaded."""
+_USUAL_EFFORT = 1.0
+"""One RSA signature of 2048 bits: 0.25 to 1 ms."""
+_LARGE_KEY = 2400
+"""Characters: an RSA key of 2048 bits has 1,700, its first use takes as long as two signatures."""
 
 
 class ComposerRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +115,7 @@ class Draft(msgspec.Struct, frozen=True):
 class Composer:
     """Makes content.
 
-    What takes long is done elsewhere: signing in threads, because one RSA signature costs more than the rest of a
+    What takes long is done elsewhere: signing in threads, because an RSA signature costs more than the rest of a
     delivery and holds no lock; composing beyond a small effort in the workshop.
     """
 
@@ -127,7 +126,20 @@ class Composer:
         warn: Callable[[str, str], None],
         workshop: Workshop,
         downloads: Downloads,
+        *,
+        spare_cores: int = 1,
     ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            rules: Settings.
+            clock: Both clocks.
+            warn: Told what to write into the application log: component and text.
+            workshop: Composes beside the loop.
+            downloads: Fetches what messages name by address.
+            spare_cores: Processors that nobody uses who does what we do. Without any, a usual signature is made on the
+                loop: the way to a thread would only cost.
+        """
         self._rules = rules
         self._clock = clock
         self._warn = warn
@@ -137,24 +149,24 @@ class Composer:
         self._maker = Maker(rules.making, clock.monotonic, _make_boundary)
         self._pace = Pace()
         self._slow: OrderedDict[bytes, None] = OrderedDict()
-        self._threads: ThreadPoolExecutor | None = None
+        self._effort_on_loop = 0.0 if spare_cores else _USUAL_EFFORT
+        self._threads = WorkThreads(max(spare_cores, 1))
 
     def close(self) -> None:
-        """End the signing threads and the workshop."""
+        """End the threads and the workshop."""
         self._workshop.close()
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     # --- before DNS -------------------------------------------------------------------------------------------------
 
-    def check(self, message: Message) -> None:
+    async def check(self, message: Message) -> None:
         """See what can be told of a message whose content is not loaded yet, so that it costs no connection.
 
         Raises:
             DeliveryError: As for `prepare`.
         """
         if message.dkim is not None:
-            self._signing_keys(message)
+            await self._signing_keys(message)
         if "headers" in message.members:
             _parse_edits(message)
 
@@ -170,7 +182,7 @@ class Composer:
             DeliveryError: ``responsive/error``: it cannot be composed, or needs something that cannot be done;
                 ``amqp/invalid``: ``headers`` is not usable.
         """
-        keys = () if message.dkim is None else self._signing_keys(message)
+        keys = () if message.dkim is None else await self._signing_keys(message)
         edits = _parse_edits(message) if "headers" in message.members else None
         octets = b"" if message.mime_object is not None else _read(message)
         if message.mime_object is None and message.data is None and not message.inline_css:
@@ -233,15 +245,20 @@ class Composer:
         except WorkshopUnavailableError as error:
             raise NotNowError(PARKED_SECONDS, f"composing: {error}") from None
 
-    def _signing_keys(self, message: Message) -> tuple[SigningKey, ...]:
+    async def _signing_keys(self, message: Message) -> tuple[SigningKey, ...]:
         """Keys of the message; a bad one is found here, before a connection is made."""
         assert message.dkim is not None
         now = self._clock.now()
+        private_keys = self._private_keys
         try:
             keys = parse_signing_keys(decode_value(message.dkim), oversign=self._rules.oversign)
             for key in keys:
-                if not message.force and (key.expire_at is None or key.expire_at > now):
-                    self._private_keys.load(key.key)
+                if message.force or (key.expire_at is not None and key.expire_at <= now):
+                    continue
+                if len(key.key) > _LARGE_KEY and not private_keys.is_known(key.key):
+                    await self._threads.do(partial(private_keys.load, key.key))
+                else:
+                    private_keys.load(key.key)
         except ComposeError as error:
             raise _impossible(f"dkim: {error}") from None
         return keys
@@ -288,12 +305,12 @@ class Composer:
     async def _sign(self, octets: bytes, content: Content) -> bytes:
         try:
             if len(octets) > _LARGE_OCTETS:
-                prepared = await self._in_thread(partial(self._prepare_signatures, octets, content))
+                prepared = await self._threads.do(partial(self._prepare_signatures, octets, content))
             else:
                 prepared = self._prepare_signatures(octets, content)
             for note in prepared.notes:
                 self._warn("dkim", note)
-            signatures = await self._in_thread(prepared.sign) if prepared.is_slow else prepared.sign()
+            signatures = await self._calculate(prepared)
         except ComposeError as error:
             raise _impossible(f"dkim: {error}") from None
         return signatures + octets
@@ -301,10 +318,17 @@ class Composer:
     def _prepare_signatures(self, octets: bytes, content: Content) -> PreparedSignatures:
         return prepare_signatures(octets, content.keys, self._clock.now(), self._private_keys, force=content.force)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(SIGNING_THREADS, "sign")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def _calculate(self, prepared: PreparedSignatures) -> bytes:
+        effort = prepared.effort
+        if effort > self._effort_on_loop:
+            return await self._threads.do(prepared.sign)
+        if not effort:
+            return prepared.sign()
+        await self._pace.turn()
+        begun = self._clock.monotonic()
+        signatures = prepared.sign()
+        self._pace.spend(self._clock.monotonic() - begun)
+        return signatures
 
 
 def _with_answers(draft: Draft, found: Mapping[Download, Resource | DownloadFailure]) -> Draft:

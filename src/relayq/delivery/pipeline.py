@@ -184,7 +184,7 @@ class Pipeline:
         if has_content(job.message) or self._bodies is None:
             prepared = await self._composer.prepare(job.message, job.seen_at)
             return await self._complete(job, prepared) if isinstance(prepared, Draft) else prepared
-        self._composer.check(job.message)
+        await self._composer.check(job.message)
         return StoredContent(job.message, job.seen_at, self._bodies, self._composer)
 
     async def _complete(self, job: Job, draft: Draft) -> Content:

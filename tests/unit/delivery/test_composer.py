@@ -39,12 +39,12 @@ class NoPace(Pace):
 
 
 class PreparesNow(Composer):
-    def __init__(self, rules: ComposerRules, warn: Callable[[str, str], None]) -> None:
+    def __init__(self, rules: ComposerRules, warn: Callable[[str, str], None], spare_cores: int = 1) -> None:
         clock = ManualClock(NOW)
         self.workshop = LocalWorkshop(Maker(rules.making, clock.monotonic, lambda: "=_b"))
         self.web = MemoryFetcher()
         downloads = Downloads(lambda: self.web, DownloadRules(), clock, RecordingObserver())
-        super().__init__(rules, clock, warn, self.workshop, downloads)
+        super().__init__(rules, clock, warn, self.workshop, downloads, spare_cores=spare_cores)
         self._pace = NoPace()
 
     def prepare_now(self, message: Message) -> Content:
@@ -248,15 +248,32 @@ async def test_signatures_are_put_on_top_of_what_goes_out() -> None:
     assert signed.endswith(LETTER)
 
 
-async def test_rsa_signs_in_a_thread(rsa_key: str) -> None:
-    made = composer()
-    content = made.prepare_now(
-        with_facts(mime=LETTER, dkim=raw({"domain": "example.com", "selector": "s", "key": rsa_key}))
-    )
+@pytest.mark.parametrize(
+    ("spare_cores", "signatures", "is_in_thread"), [(0, 1, False), (0, 2, True), (1, 1, True), (1, 2, True)]
+)
+async def test_rsa_signs_in_a_thread_where_that_helps(
+    rsa_key: str, spare_cores: int, signatures: int, *, is_in_thread: bool
+) -> None:
+    made = PreparesNow(ComposerRules(), lambda component, text: None, spare_cores)
+    keys = [{"domain": "example.com", "selector": f"s{number}", "key": rsa_key} for number in range(signatures)]
+    content = made.prepare_now(with_facts(mime=LETTER, dkim=raw(keys)))
     signed = (await made.finish(content, TAKES_8BIT)).octets
     made.close()
-    assert b"a=rsa-sha256" in signed
+    assert signed.count(b"a=rsa-sha256") == signatures
     assert signed.endswith(LETTER)
+    assert (made._threads._executor is not None) == is_in_thread
+
+
+async def test_a_large_key_is_read_in_a_thread() -> None:
+    made = composer()
+    key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    pem = key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+    message = with_facts(mime=LETTER, dkim=raw({"domain": "example.com", "selector": "s", "key": pem}))
+    await made.prepare(message, NOW)
+    assert made._threads._executor is not None
+    made.prepare_now(message)  # known by now
+    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -419,12 +436,18 @@ async def test_a_large_message_is_hashed_in_a_thread() -> None:
     letter = LETTER + b"text\r\n" * 30_000
     keys = raw({"domain": "example.com", "selector": "s", "key": SEED})
     content = made.prepare_now(with_facts(mime=letter, dkim=keys))
-    threads = [made._threads]
-    signed = (await made.finish(content, TAKES_8BIT)).octets
-    threads.append(made._threads)
+    done: list[object] = []
+    do = made._threads.do
+
+    async def counting(work: Callable[[], Any]) -> Any:
+        done.append(work)
+        return await do(work)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made._threads, "do", counting)
+        signed = (await made.finish(content, TAKES_8BIT)).octets
     made.close()
-    assert threads[0] is None
-    assert threads[1] is not None
+    assert len(done) == 1
     assert signed.startswith(b"DKIM-Signature: v=1; a=ed25519-sha256;")
     assert signed.endswith(letter)
 
