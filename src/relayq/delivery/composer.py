@@ -50,6 +50,7 @@ QUICK = Effort(template_seconds=0.01, inlining_seconds=0.01, css_steps=200_000, 
 _QUICK_OCTETS = 64 * 1024
 _QUICK_OCTETS_WITH_STYLES = 16 * 1024
 _MAX_SLOW = 1024
+_MAX_USABLE_KEYS = 256
 _LARGE_OCTETS = 128 * 1024
 """From here on hashing for a signature costs more than a millisecond with all around it."""
 
@@ -148,6 +149,7 @@ class Composer:
         self._private_keys = PrivateKeys()
         self._maker = Maker(rules.making, clock.monotonic, _make_boundary)
         self._pace = Pace()
+        self._usable_keys: dict[bytes, tuple[SigningKey, ...]] = {}
         self._slow: OrderedDict[bytes, None] = OrderedDict()
         self._effort_on_loop = 0.0 if spare_cores else _USUAL_EFFORT
         self._threads = WorkThreads(max(spare_cores, 1))
@@ -248,20 +250,31 @@ class Composer:
     async def _signing_keys(self, message: Message) -> tuple[SigningKey, ...]:
         """Keys of the message; a bad one is found here, before a connection is made."""
         assert message.dkim is not None
-        now = self._clock.now()
-        private_keys = self._private_keys
+        given = bytes(message.dkim)
+        keys = self._usable_keys.get(given)
+        if keys is not None:
+            return keys
         try:
             keys = parse_signing_keys(decode_value(message.dkim), oversign=self._rules.oversign)
-            for key in keys:
-                if message.force or (key.expire_at is not None and key.expire_at <= now):
-                    continue
-                if len(key.key) > _LARGE_KEY and not private_keys.is_known(key.key):
-                    await self._threads.do(partial(private_keys.load, key.key))
-                else:
-                    private_keys.load(key.key)
+            if not message.force:
+                await self._load(keys)
+                self._usable_keys[given] = keys
+                if len(self._usable_keys) > _MAX_USABLE_KEYS:
+                    del self._usable_keys[next(iter(self._usable_keys))]
         except ComposeError as error:
             raise _impossible(f"dkim: {error}") from None
         return keys
+
+    async def _load(self, keys: tuple[SigningKey, ...]) -> None:
+        now = self._clock.now()
+        private_keys = self._private_keys
+        for key in keys:
+            if key.expire_at is not None and key.expire_at <= now:
+                continue
+            if len(key.key) > _LARGE_KEY and not private_keys.is_known(key.key):
+                await self._threads.do(partial(private_keys.load, key.key))
+            else:
+                private_keys.load(key.key)
 
     # --- on the session ---------------------------------------------------------------------------------------------
 

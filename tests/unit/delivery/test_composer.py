@@ -264,6 +264,19 @@ async def test_rsa_signs_in_a_thread_where_that_helps(
     assert (made._threads._executor is not None) == is_in_thread
 
 
+def test_keys_that_were_usable_once_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composer_module, "_MAX_USABLE_KEYS", 2)
+    made = composer()
+    for selector in ("a", "b", "c", "a", "c"):
+        keys = raw({"domain": "example.com", "selector": selector, "key": SEED})
+        assert [key.selector for key in made.prepare_now(with_facts(mime=LETTER, dkim=keys)).keys] == [selector]
+    assert len(made._usable_keys) == 2
+    bad = raw({"domain": "example.com", "selector": "s", "key": "nonsense"})
+    made.prepare_now(with_facts(mime=LETTER, dkim=bad, force=True))
+    with pytest.raises(Refused, match="dkim"):
+        made.prepare_now(with_facts(mime=LETTER, dkim=bad))
+
+
 async def test_a_large_key_is_read_in_a_thread() -> None:
     made = composer()
     key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
