@@ -7,6 +7,7 @@ click and takes everything else as words: settings go to ``relayq.config``, the 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -64,8 +65,10 @@ def _takes_value(word: str, following: str) -> bool:
         return False
 
 
-def load_settings(words: Sequence[str], *, no_default_config: bool) -> tuple[Settings, list[str]]:
-    """Read the configuration; also return the words that are no settings.
+def load_settings(
+    words: Sequence[str], *, no_default_config: bool, system_hostname: Callable[[], str] = socket.getfqdn
+) -> tuple[Settings, list[str]]:
+    """Read the configuration; also return the words that are no settings. ``system_hostname`` as for ``load``.
 
     Raises:
         relayq.config.UsageError: An option is unknown or lacks its value.
@@ -74,16 +77,24 @@ def load_settings(words: Sequence[str], *, no_default_config: bool) -> tuple[Set
     from relayq.config import load, parse_options
 
     options, others = split_words(words)
-    return load(parse_options(options), environ=os.environ, no_default_config=no_default_config), others
+    settings = load(
+        parse_options(options),
+        environ=os.environ,
+        no_default_config=no_default_config,
+        system_hostname=system_hostname,
+    )
+    return settings, others
 
 
-def load_settings_alone(words: Sequence[str], *, no_default_config: bool) -> Settings:
-    """Read the configuration for a command without arguments of its own.
+def load_settings_alone(
+    words: Sequence[str], *, no_default_config: bool, system_hostname: Callable[[], str] = socket.getfqdn
+) -> Settings:
+    """Read the configuration for a command without arguments of its own. ``system_hostname`` as for ``load``.
 
     Raises:
         click.UsageError: There are arguments.
     """
-    settings, others = load_settings(words, no_default_config=no_default_config)
+    settings, others = load_settings(words, no_default_config=no_default_config, system_hostname=system_hostname)
     if others:
         raise click.UsageError(f"unexpected argument {others[0]!r}", click.get_current_context(silent=True))
     return settings

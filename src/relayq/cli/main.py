@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, _Entry]] = {
     "results": _Entry("results", "Print what became of messages."),
     "queue": _Entry("queues", "Show how many messages lie in which queue, or delete them."),
     "check-config": _Entry("check_config", "Check the configuration."),
+    "doctor": _Entry("doctor", "Look at everything relayq needs, and tell what is wrong."),
     "sink": _Entry("sink", "SMTP server that accepts and forgets, with scripted replies."),
     "demo": _Entry("demo", "A whole installation at once; nothing leaves the machine."),
 }

@@ -359,9 +359,18 @@ def _frame(channel: int, payload: bytes) -> bytes:
     return _FRAME.pack(_METHOD, channel, len(payload)) + payload + b"\xce"
 
 
-def encode_queue_declare(channel: int, queue: str, *, passive: bool, durable: bool, arguments: dict[str, Any]) -> bytes:
-    """``queue.declare``: shared, kept when unused."""
-    flags = passive | durable << 1
+def encode_queue_declare(
+    channel: int,
+    queue: str,
+    *,
+    passive: bool,
+    durable: bool,
+    arguments: dict[str, Any],
+    exclusive: bool = False,
+    auto_delete: bool = False,
+) -> bytes:
+    """``queue.declare``; by default shared, and kept when unused."""
+    flags = passive | durable << 1 | exclusive << 2 | auto_delete << 3
     payload = _INDEX.pack(commands.Queue.Declare.index) + b"\x00\x00" + encode_short_string(queue) + bytes((flags,))
     return _frame(channel, payload + encode.field_table(arguments))
 

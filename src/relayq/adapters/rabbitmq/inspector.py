@@ -116,9 +116,10 @@ async def look_at_queue(connection: AmqpConnection, name: str) -> QueueState:
     try:
         found = await on_channel(connection, declare)
     except ChannelClosedError as error:
-        if error.code == NOT_FOUND:
+        if error.code == NOT_FOUND and "no queue" in error.text:
             return QueueState(name=name, exists=False)
-        if error.code in {ACCESS_REFUSED, RESOURCE_LOCKED}:
+        # A queue that exists while its node is down is "not found" as well.
+        if error.code in {ACCESS_REFUSED, RESOURCE_LOCKED, NOT_FOUND}:
             return QueueState(name=name, trouble=error.text)
         raise
     return QueueState(name=name, ready=found.message_count or 0, consumers=found.consumer_count or 0)

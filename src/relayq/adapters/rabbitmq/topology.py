@@ -27,7 +27,7 @@ MEBIBYTE = 1024 * 1024
 
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
 # inequivalent arg 'x-max-priority' for queue 'outbox' in vhost '/': received none but current is the value '5' of …
-_INEQUIVALENT = re.compile(
+INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<argument>[^']*)' for (?P<kind>\w+) '(?P<name>.*)' in vhost '.*?': "
     r"received (?P<wanted>.*?) but current is (?P<existing>.*)"
 )
@@ -188,7 +188,7 @@ def delay_ladder(intervals: tuple[int, ...]) -> tuple[int, ...]:
 
 def topology_error(text: str) -> TopologyError:
     """What an operator reads when the broker has something else than we want (406)."""
-    match = _INEQUIVALENT.search(text)
+    match = INEQUIVALENT.search(text)
     if match is None:
         return TopologyError(f"the broker refuses a declaration: {text}; {_ADVICE}")
     return TopologyError(

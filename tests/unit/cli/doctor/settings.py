@@ -1,0 +1,11 @@
+"""Settings for tests of the doctor."""
+
+from __future__ import annotations
+
+from relayq.config import Settings, load, parse_options
+
+
+def settings(*options: str) -> Settings:
+    """A configuration that has nothing to warn about, with more options."""
+    given = ["--hostname=mail.example.org", "--rabbitmq-results=results", *options]
+    return load(parse_options(given), no_default_config=True)
