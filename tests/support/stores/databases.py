@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 from collections.abc import Sequence
 
 from tests.support.ports import free_port
@@ -162,8 +163,9 @@ class PostgreSqlServer(DatabaseServer):
         super().stop()
 
     def is_ready(self) -> bool:
-        """Whether it offers encryption, which it does once it serves."""
-        return self._answers(b"\0\0\0\x08\x04\xd2\x16\x2f", 1) == b"S"
+        """Whether it asks for the password of its user; as long as it starts it says so in an error."""
+        greeting = f"user\0{USER}\0database\0{DATABASE}\0\0".encode()
+        return self._answers(struct.pack("!II", 8 + len(greeting), 3 << 16) + greeting, 1) == b"R"
 
 
 class MariaDbServer(DatabaseServer):

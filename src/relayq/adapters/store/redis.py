@@ -44,12 +44,17 @@ class RedisStore:
     async def load(self, key: str) -> bytes | None:
         """Return the body of ``key``."""
         try:
-            [[value, encoding]] = await self._ask(("HMGET", self._name(key), "value", "encoding"))
+            [fields] = await self._ask(("HMGET", self._name(key), "value", "encoding"))
         except _WrongTypeError as error:
             raise StoreDamagedError(str(error)) from error
-        if value is None:
-            return None
-        return await unpack_aside(value, None if encoding is None else encoding.decode("ascii", "replace"))
+        match fields:
+            case [None, _]:
+                return None
+            case [bytes(value), None]:
+                return value
+            case [bytes(value), bytes(encoding)]:
+                return await unpack_aside(value, encoding.decode("ascii", "replace"))
+        raise self._nonsense()
 
     async def save(self, key: str, body: bytes, expire_at: datetime) -> None:
         """Keep a body; whether it would survive a crash of the server is a matter of its configuration."""
@@ -66,6 +71,8 @@ class RedisStore:
         """Move an expiry to later."""
         name = self._name(key)
         [left] = await self._ask(("PTTL", name))
+        if not isinstance(left, int):
+            raise self._nonsense()
         # Negative: there is no such key, or it lives for ever.
         if 0 <= left < (expire_at.timestamp() - time.time()) * 1000:
             await self._ask(("EXPIREAT", name, int(expire_at.timestamp())))
@@ -123,6 +130,12 @@ class RedisStore:
                 raise _WrongTypeError("the key holds something else than a hash")
             raise StoreUnavailableError(f"redis: {refusal}")
         return replies
+
+    def _nonsense(self) -> StoreUnavailableError:
+        """Leave a server that answers something else than it was asked."""
+        if self._connection is not None:
+            self._connection.terminate()
+        return StoreUnavailableError("redis: an answer that does not fit the question")
 
     async def _connected(self) -> RespConnection:
         async with self._connecting:

@@ -18,6 +18,7 @@ from relayq.adapters.store.threads import IoThreads
 from relayq.ports import StoreAddress, StoreUnavailableError
 
 LOCK_SECONDS = 5.0
+_LOOK_SECONDS = 0.005
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -198,7 +199,7 @@ class BodyRows:
             self._path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=32
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_log(connection)
             connection.executescript(_SCHEMA)
         except BaseException:
             connection.close()
@@ -222,3 +223,17 @@ class BodyRows:
                 self._connections.remove(connection)
         connection.close()
         self._local.connection = None
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Write ahead into a log. Who does that to a new file while others do has to wait himself: SQLite does not."""
+    give_up_at = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+        else:
+            return
+        time.sleep(_LOOK_SECONDS)

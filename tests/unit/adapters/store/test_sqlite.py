@@ -4,7 +4,9 @@ import contextlib
 import random
 import sqlite3
 import stat
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -48,6 +50,22 @@ def test_a_row_has_what_other_programs_look_for(rows: BodyRows, path: Path) -> N
     assert before <= modified <= time.time()
     assert "messages_expire" in str(select(path, "SELECT name FROM sqlite_master WHERE type = 'index'"))
     rows.close()
+
+
+def test_a_new_file_is_prepared_by_many_at_once(tmp_path: Path) -> None:
+    for turn in range(10):
+        together = threading.Barrier(8)
+        file = tmp_path / f"{turn}.db"
+
+        def write(number: int, file: Path = file, together: threading.Barrier = together) -> None:
+            rows = BodyRows(str(file), compress=False, part_bytes=1000)
+            together.wait()
+            rows.save(f"key-{number}", b"body", SOON)
+            rows.close()
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(write, range(8))) == [None] * 8
+        assert select(file, "SELECT count(*) FROM messages") == [(8,)]
 
 
 def test_nobody_else_may_read(rows: BodyRows, path: Path) -> None:
