@@ -174,7 +174,7 @@ class Engine:
         self.may_lose = False
         self.worker: Worker
         self.broker: MemoryBroker
-        self._settings = _settings(self.port, options, tweaks or {})
+        self._settings = settings_for(self.port, options, tweaks or {})
         self._is_started = is_started
         self._network = network
         self._store = store
@@ -389,7 +389,7 @@ def _is_final(publication: Publication) -> bool:
     return publication.queue not in (OUTBOX, *RESULT_QUEUES)
 
 
-def _settings(port: int, options: Sequence[str], tweaks: dict[str, Any]) -> Settings:
+def settings_for(port: int, options: Sequence[str], tweaks: dict[str, Any]) -> Settings:
     arguments = [f"--{option}" for option in (f"smtp-out-port={port}", *DEFAULT_OPTIONS, *options)]
     settings = load(parse_options(arguments), environ={}, no_default_config=True)
     for path, value in tweaks.items():
