@@ -378,6 +378,18 @@ async def test_the_delay_queue_is_chosen_right_before_publishing(rig: Rig, left:
     assert (await session.next_published()).queue == queue
 
 
+async def test_a_long_delay_takes_one_hop_per_digit(rig: Rig) -> None:
+    broker, session = await rig.open()
+    due_at = rig.clock.time + timedelta(seconds=2820)
+    hops = []
+    while rig.clock.time < due_at:
+        await soon(broker.publish([to_outbox(due_at=due_at)]))
+        hops.append(int((await session.next_published()).queue.removeprefix("outbox.delay.")))
+        rig.clock.time += timedelta(seconds=hops[-1])
+    assert hops == [2000, 800, 20]
+    assert rig.clock.time == due_at
+
+
 async def test_a_publish_that_had_to_wait_is_delayed_for_what_is_left(rig: Rig) -> None:
     rig.server.script.confirm = False
     broker, session = await rig.open()
