@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,19 @@ DEFAULT_LIMIT: Final = 10.0
 NAME_LIMIT: Final = 3.0
 """Seconds for the system to tell its own name: it may ask a name server that does not answer."""
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorOptions:
+    """What the command line says.
+
+    Attributes:
+        limit: Seconds for one check.
+        management_url: Of RabbitMQ's management plugin; may hold a password.
+    """
+
+    limit: float
+    management_url: str | None = field(default=None, repr=False)
 
 
 @click.command(
@@ -50,10 +64,22 @@ something is wrong, and its fix is told. {SETTINGS_NOTE}""",
     metavar="SECONDS",
     help="Longest time for one check.",
 )
+@click.option(
+    "--management-url",
+    metavar="URL",
+    help="RabbitMQ's management plugin, http://user:password@host:15672: policies, alarms, its clock.",
+)
 @takes_settings()
-def command(words: Sequence[str], no_default_config: bool, problems: bool, as_json: bool, timeout: float) -> int:
+def command(
+    words: Sequence[str],
+    no_default_config: bool,
+    problems: bool,
+    as_json: bool,
+    timeout: float,
+    management_url: str | None,
+) -> int:
     """Look at everything relayq needs: broker, DNS, addresses, store, machine; tell what is wrong, with its fix."""
-    findings = _diagnose(words, no_default_config, timeout)
+    findings = _diagnose(words, no_default_config, DoctorOptions(limit=timeout, management_url=management_url))
     if findings is None:
         return ExitCode.OK
     verdict = worst(findings)
@@ -64,7 +90,7 @@ def command(words: Sequence[str], no_default_config: bool, problems: bool, as_js
     return ExitCode.CONFIGURATION if verdict is Verdict.WRONG else ExitCode.OK
 
 
-def _diagnose(words: Sequence[str], no_default_config: bool, limit: float) -> list[Finding] | None:
+def _diagnose(words: Sequence[str], no_default_config: bool, options: DoctorOptions) -> list[Finding] | None:
     from relayq.cli.doctor.configuration import describe_problems
     from relayq.cli.doctor.machine import ClockCheck
 
@@ -73,7 +99,7 @@ def _diagnose(words: Sequence[str], no_default_config: bool, limit: float) -> li
         settings = load_settings_alone(words, no_default_config=no_default_config, system_hostname=own_name)
     except ConfigurationError as error:
         return list(describe_problems(error))
-    findings = run(lambda stop: until_stopped(_examine(settings, limit), stop))
+    findings = run(lambda stop: until_stopped(_examine(settings, options), stop))
     return None if findings is None else [*findings, *clock.findings()]
 
 
@@ -86,7 +112,7 @@ def own_name(limit: float = NAME_LIMIT) -> str:
     return names[0] if names else socket.gethostname()
 
 
-async def _examine(settings: Settings, limit: float) -> list[Finding]:
+async def _examine(settings: Settings, options: DoctorOptions) -> list[Finding]:
     from relayq.adapters.clock import SystemClock
     from relayq.adapters.dns import DnsResolver
     from relayq.app.rules import dns_options
@@ -97,6 +123,7 @@ async def _examine(settings: Settings, limit: float) -> list[Finding]:
     from relayq.cli.doctor.name_servers import name_server_checks
     from relayq.cli.doctor.stores import store_checks
 
+    limit = options.limit
     # No look-up may take longer than the check it is for.
     patience = msgspec.structs.replace(
         dns_options(settings), attempts=2, interval=min(settings.dns.interval, limit / 4), timeout=limit / 4
@@ -106,7 +133,7 @@ async def _examine(settings: Settings, limit: float) -> list[Finding]:
         return await examine(
             [
                 *configuration_checks(settings, os.environ, limit),
-                *_broker_checks(settings, limit),
+                *_broker_checks(settings, options),
                 *name_server_checks(settings, RESOLV_CONF, limit),
                 *address_checks(settings, resolver, limit),
                 *store_checks(settings, limit),
@@ -117,13 +144,21 @@ async def _examine(settings: Settings, limit: float) -> list[Finding]:
         await resolver.close()
 
 
-def _broker_checks(settings: Settings, limit: float) -> list[Check]:
-    address = settings.broker.address
+def _broker_checks(settings: Settings, options: DoctorOptions) -> list[Check]:
+    address, limit = settings.broker.address, options.limit
     if isinstance(address, tuple):
         from relayq.app import rabbitmq_options
+        from relayq.cli.doctor.management import BadManagementUrlError, parse_management_url
         from relayq.cli.doctor.rabbitmq import rabbitmq_checks
 
-        return rabbitmq_checks(settings, rabbitmq_options(settings, address, limit, "doctor", is_worker=True), limit)
+        wanted = rabbitmq_options(settings, address, limit, "doctor", is_worker=True)
+        if options.management_url is None:
+            return rabbitmq_checks(settings, wanted, limit)
+        try:
+            management = parse_management_url(options.management_url, wanted.endpoints[0])
+        except BadManagementUrlError as error:
+            raise click.BadParameter(str(error), param_hint="--management-url") from None
+        return rabbitmq_checks(settings, wanted, limit, management)
     from relayq.cli.doctor.embedded_file import embedded_checks
 
     return embedded_checks(settings, limit)

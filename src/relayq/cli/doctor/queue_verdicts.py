@@ -151,7 +151,7 @@ def _judge_delivery_limit(subject: str, comparison: QueueComparison, rules: Queu
     text = comparison.existing(DELIVERY_LIMIT)
     wanted = comparison.declaration.arguments.get(DELIVERY_LIMIT)
     if text is None and rules.version >= BrokerVersion(4, 0):
-        found = f"{DELIVERY_LIMIT} is not set, which means {DEFAULT_DELIVERY_LIMIT}"
+        found = f"{DELIVERY_LIMIT} is not set, which means {DEFAULT_DELIVERY_LIMIT} unless a policy says otherwise"
     elif text is not None and (text != str(wanted) or int(text) < SAFE_DELIVERY_LIMIT):
         found = f"{DELIVERY_LIMIT} is {text}"
     elif text is None and wanted is not None:

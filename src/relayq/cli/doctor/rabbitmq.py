@@ -20,6 +20,7 @@ from relayq.adapters.rabbitmq.errors import ChannelClosedError, ConnectionLostEr
 from relayq.adapters.rabbitmq.inspector import describe_broker, look_at_queue
 from relayq.adapters.rabbitmq.topology import BrokerVersion, Topology, parse_version
 from relayq.cli.doctor.finding import Check, Finding, Verdict
+from relayq.cli.doctor.management import ManagementAddress, management_checks
 from relayq.cli.doctor.queue_verdicts import AREA, QueueRules, judge_exchange, judge_queue
 
 if TYPE_CHECKING:
@@ -34,11 +35,16 @@ SLOW_ANSWER: Final = 0.5
 """Seconds to log in, beyond which something is odd."""
 
 
-def rabbitmq_checks(settings: Settings, options: RabbitMqOptions, limit: float) -> list[Check]:
-    """One check: what follows needs the connection."""
-    examination = _Examination(settings, options, limit)
+def rabbitmq_checks(
+    settings: Settings, options: RabbitMqOptions, limit: float, management: ManagementAddress | None = None
+) -> list[Check]:
+    """One check over AMQP, because what follows needs the connection; one over HTTP when there is an address."""
+    examination = _Examination(settings, options, limit, sees_policies=management is not None)
     fix = "see whether something between here and the broker swallows packets"
-    return [Check(area=AREA, subject="RabbitMQ", examine=examination.examine, limit=4 * limit, fix=fix)]
+    checks = [Check(area=AREA, subject="RabbitMQ", examine=examination.examine, limit=4 * limit, fix=fix)]
+    if management is not None:
+        checks += management_checks(management, options.endpoints[0].vhost, options.outbox, limit)
+    return checks
 
 
 @dataclass(slots=True)
@@ -50,7 +56,8 @@ class _Reached:
 
 
 class _Examination:
-    def __init__(self, settings: Settings, options: RabbitMqOptions, limit: float) -> None:
+    def __init__(self, settings: Settings, options: RabbitMqOptions, limit: float, *, sees_policies: bool) -> None:
+        self._sees_policies = sees_policies
         self._settings = settings
         self._options = options
         self._limit = limit
@@ -126,7 +133,9 @@ class _Examination:
             self._add(Verdict.WRONG, "answers", "the broker stopped to answer", fix="look at its log and its load")
         except (ChannelClosedError, ConnectionLostError) as error:
             self._add(Verdict.WRONG, "answers", f"the connection ended: {error}", fix="look at the log of the broker")
-        self._findings += _invisible(connection.endpoint.vhost, self._settings, version)
+        self._findings += _invisible(self._settings)
+        if not self._sees_policies:
+            self._findings.append(_invisible_policies(connection.endpoint.vhost, self._settings, version))
 
     def _add(self, verdict: Verdict, subject: str, found: str, *, expected: str = "", fix: str = "") -> None:
         self._findings.append(
@@ -286,27 +295,30 @@ def _size_finding(version: BrokerVersion, settings: Settings) -> Finding:
     return Finding(area=AREA, subject="message size", verdict=Verdict.OK, found=found)
 
 
-def _invisible(vhost: str, settings: Settings, version: BrokerVersion) -> Iterator[Finding]:
-    """What no client can see over AMQP."""
+def _invisible(settings: Settings) -> Iterator[Finding]:
+    """What no client can see."""
     limit = settings.broker.ack_limit
     yield Finding(
         area=AREA,
         subject="consumer timeout",
         verdict=Verdict.UNKNOWN,
-        found="cannot be seen over AMQP",
+        found="no client can see it",
         expected=f"more than {limit * 1000:.0f} ms, which is rabbitmq-ack-limit (RabbitMQ's default is 1800000)",
         fix="`rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'` on a node of the broker prints it; "
         "set consumer_timeout in rabbitmq.conf, or lower rabbitmq-max-hold and rabbitmq-ack-limit",
     )
+
+
+def _invisible_policies(vhost: str, settings: Settings, version: BrokerVersion) -> Finding:
     limits = "delivery-limit, max-length, message-ttl, expires"
-    yield Finding(
+    return Finding(
         area=AREA,
         subject="policies",
         verdict=Verdict.UNKNOWN,
         found="cannot be seen over AMQP",
         expected=f"none that gives {settings.queues.outbox} or its delay queues one of: {limits}"
         + (f"; no delivery-limit means 20 on RabbitMQ {version.major}" if version >= BrokerVersion(4, 0) else ""),
-        fix=f"look with `rabbitmqctl list_policies --vhost {shlex.quote(vhost)}`",
+        fix=f"look with `rabbitmqctl list_policies --vhost {shlex.quote(vhost)}`, or give --management-url",
     )
 
 
