@@ -200,7 +200,11 @@ async def test_a_database_that_may_only_be_read(postgresql: DatabaseServer) -> N
     await store.close()
 
 
-async def test_a_peer_that_speaks_another_protocol_is_no_store(address: StoreAddress) -> None:
+async def test_a_peer_that_speaks_another_protocol_is_no_store(
+    address: StoreAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relayq.adapters.store.postgresql.CONNECT_SECONDS", 0.2)  # it goes on reading
+
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\xff" * 100 + b"220 mx.example.test ESMTP\r\n" * 100)
         await reader.read()
