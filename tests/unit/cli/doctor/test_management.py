@@ -20,7 +20,13 @@ from relayq.cli.doctor.management import (
 )
 
 NODE = {"name": "rabbit@a", "running": True, "mem_alarm": False, "disk_free_alarm": False, "partitions": []}
-QUEUE = {"name": "outbox", "type": "classic", "arguments": {}, "policy": None, "effective_policy_definition": []}
+QUEUE: dict[str, object] = {
+    "name": "outbox",
+    "type": "classic",
+    "arguments": {},
+    "policy": None,
+    "effective_policy_definition": [],
+}
 
 
 class Plugin:
