@@ -22,6 +22,7 @@ from tests.support.receivers.jail import JailedServer
 from tests.support.receivers.knot import Knot
 from tests.support.receivers.opensmtpd import OpenSmtpd
 from tests.support.receivers.postfix import Postfix
+from tests.support.receivers.postgrey import Postgrey
 from tests.support.receivers.sender import Sender
 from tests.support.receivers.unbound import Unbound
 
@@ -68,10 +69,21 @@ def dovecot_server() -> Iterator[Dovecot]:
 
 
 @pytest.fixture(scope="session")
-def postfix_server(port: int, certificates: Certificates, dovecot_server: Dovecot) -> Iterator[Postfix]:
+def postgrey_server() -> Iterator[Postgrey]:
+    """A running Postgrey, for Postfix to ask."""
+    if not Postgrey.is_installed():
+        missing_server("postgrey")
+    with Postgrey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postfix_server(
+    port: int, certificates: Certificates, dovecot_server: Dovecot, postgrey_server: Postgrey
+) -> Iterator[Postfix]:
     """A running Postfix."""
     need(Postfix)
-    with Postfix(port, certificates, dovecot_server.sasl_path) as server:
+    with Postfix(port, certificates, dovecot_server.sasl_path, postgrey_server.policy_service) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""Postfix: delivery into maildirs, STARTTLS, SASL through a Dovecot, DSN, SMTPUTF8 and postscreen.
+"""Postfix: delivery into maildirs, STARTTLS, SASL through a Dovecot, DSN, SMTPUTF8, postscreen and greylisting.
 
 Each way of behaving is an address of its own, all on one port, so that one running Postfix serves every test.
 """
@@ -41,6 +41,7 @@ LOGIN_PLAIN_CLEAR = "127.0.11.17"
 LOGIN_LOGIN_CLEAR = "127.0.11.18"
 TLS_OTHER = "127.0.11.19"
 CROWDED = "127.0.11.20"
+GREYLISTED = "127.0.11.21"
 IPV6 = "::1"
 
 _TLS = {"smtpd_tls_security_level": "may"}
@@ -72,7 +73,7 @@ SERVICES: Mapping[str, Mapping[str, str]] = {
     LOGIN_LOGIN_CLEAR: {**_LOGIN, "smtpd_sasl_mechanism_filter": "login"},
 }
 """What is different at each address from `_MAIN`."""
-ADDRESSES = (*SERVICES, GREET_PAUSE)
+ADDRESSES = (*SERVICES, GREYLISTED, GREET_PAUSE)
 
 _MAIN = {
     "compatibility_level": "3.6",
@@ -143,13 +144,14 @@ class Postfix(JailedServer):
     package = "postfix"
     users = ("postfix", "postdrop", "nobody", "vmail")
 
-    def __init__(self, port: int, certificates: Certificates, sasl_path: str) -> None:
-        """``sasl_path`` is ``inet:IP:PORT`` of a Dovecot."""
+    def __init__(self, port: int, certificates: Certificates, sasl_path: str, greylist: str = "") -> None:
+        """``sasl_path`` is ``inet:IP:PORT`` of a Dovecot, ``greylist`` of a policy service or nothing."""
         super().__init__()
         self.port = port
         self.submissions = free_address(SUBMISSIONS_PORT)
         self._certificates = certificates
         self._sasl_path = sasl_path
+        self._greylist = greylist
 
     @property
     def log(self) -> str:
@@ -193,6 +195,8 @@ class Postfix(JailedServer):
         lines = [f"{GREET_PAUSE}:{self.port} inet n - n - 1 postscreen\n", "smtpd pass - - n - - smtpd\n"]
         for address, options in SERVICES.items():
             lines += _service(address, self.port, options)
+        asking = {"smtpd_recipient_restrictions": f"check_policy_service,{self._greylist}"}
+        lines += _service(GREYLISTED, self.port, asking if self._greylist else {})
         if has_ipv6():
             lines += _service(f"[{IPV6}]", self.port, {})
         wrapped = {**_LOGIN, "smtpd_tls_wrappermode": "yes", "smtpd_tls_security_level": "encrypt"}
