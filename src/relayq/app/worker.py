@@ -18,6 +18,7 @@ from relayq.app import rules
 from relayq.app.broker import LogLine, open_broker
 from relayq.config import Settings
 from relayq.delivery.admission import Admission
+from relayq.delivery.arrivals import Arrivals
 from relayq.delivery.bodies import Bodies, BodyRules
 from relayq.delivery.composer import Composer
 from relayq.delivery.download_store import DownloadStore
@@ -118,8 +119,9 @@ class Worker:
         cores = _cores(settings)
         workshop = ProcessWorkshop(composer_rules.making, min(cores, _MAX_WORKSHOP_SIZE), loop, observer.warn)
         self._composer = composer = Composer(
-            composer_rules, clock, observer.warn, workshop, self._downloads, spare_cores=cores - 1
-        )
+            composer_rules, clock, observer.warn, workshop, self._downloads,
+            Arrivals(self._resolver, clock, observer.warn), spare_cores=cores - 1,
+        )  # fmt: skip
         self._sts = _domain_policies(settings, self._resolver, clock)
         terms = _terms(settings, self._resolver, self._sts, observer)
         pipeline = Pipeline(

@@ -246,6 +246,11 @@ def _signed_names(header: MessageHeader, key: SigningKey, notes: list[str]) -> I
         present = header.count(name)
         for _ in range(present + 1 if name in oversigned and (present or name in always) else present):
             yield name
+    yield from extra_names(header, key, notes)
+
+
+def extra_names(header: MessageHeader, key: SigningKey, notes: list[str]) -> Iterator[bytes]:
+    """Names for ``h=`` that a key asks for beyond the standard ones, each as often as it is there."""
     for name in key.headers:
         if name in _STANDARD:
             continue

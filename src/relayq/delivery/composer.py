@@ -34,8 +34,10 @@ from relayq.compose import (
     to_seven_bit,
     treat_long_lines,
 )
+from relayq.compose.arc import NEW, Arrival, prepare_seal
 from relayq.compose.making import Answer, Effort, Failed, Made, Maker, MakingRules, Order, Wanted
 from relayq.compose.responsive import Download, DownloadFailure, DownloadKind, Resource
+from relayq.delivery.arrivals import Arrivals
 from relayq.delivery.downloads import Downloads
 from relayq.delivery.pace import Pace
 from relayq.delivery.threads import WorkThreads
@@ -88,6 +90,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
         has_utf8_headers: Some of them in the header.
         force: Where a step fails, do without it.
         keys: What it is signed with.
+        arrival: What its ARC chain was worth when it came; ``None`` if no set is added.
     """
 
     octets: bytes
@@ -95,6 +98,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     has_utf8_headers: bool = False
     force: bool = False
     keys: tuple[SigningKey, ...] = ()
+    arrival: Arrival | None = NEW
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -104,12 +108,14 @@ class Draft(msgspec.Struct, frozen=True):
         order: How far it has come.
         keys: What it is signed with, besides those in the object.
         edits: Of its header.
+        arrival: See `Content`.
         downloads: What it needs.
     """
 
     order: Order
     keys: tuple[SigningKey, ...]
     edits: HeaderEdits | None
+    arrival: Arrival | None
     downloads: tuple[Download, ...] = ()
 
 
@@ -127,6 +133,7 @@ class Composer:
         warn: Callable[[str, str], None],
         workshop: Workshop,
         downloads: Downloads,
+        arrivals: Arrivals,
         *,
         spare_cores: int = 1,
     ) -> None:
@@ -138,6 +145,7 @@ class Composer:
             warn: Told what to write into the application log: component and text.
             workshop: Composes beside the loop.
             downloads: Fetches what messages name by address.
+            arrivals: Judges the ARC chains messages come with.
             spare_cores: Processors that nobody uses who does what we do. Without any, a usual signature is made on the
                 loop: the way to a thread would only cost.
         """
@@ -146,6 +154,7 @@ class Composer:
         self._warn = warn
         self._workshop = workshop
         self._downloads = downloads
+        self._arrivals = arrivals
         self._private_keys = PrivateKeys()
         self._maker = Maker(rules.making, clock.monotonic, _make_boundary)
         self._pace = Pace()
@@ -187,8 +196,11 @@ class Composer:
         keys = () if message.dkim is None else await self._signing_keys(message)
         edits = _parse_edits(message) if "headers" in message.members else None
         octets = b"" if message.mime_object is not None else _read(message)
+        arrival: Arrival | None = NEW
+        if message.mime_object is None and any("arc" in key.protocols for key in keys):
+            arrival = await self._arrivals.judge(octets)
         if message.mime_object is None and message.data is None and not message.inline_css:
-            return _to_content(octets, keys, edits, force=message.force)
+            return _to_content(octets, keys, edits, arrival, force=message.force)
         order = Order(
             recipient=message.recipient.text,
             sender=message.sender,
@@ -200,7 +212,7 @@ class Composer:
             force=message.force,
             inline_css=message.inline_css,
         )
-        return await self._go_on(Draft(order, keys, edits))
+        return await self._go_on(Draft(order, keys, edits, arrival))
 
     async def complete(self, draft: Draft) -> Content:
         """Content after its downloads, which may take a while.
@@ -227,7 +239,8 @@ class Composer:
             raise kind(DeliveryState.RESPONSIVE, Scope.MESSAGE, outcome.reason)
         for note in outcome.notes:
             self._warn("compose", f"{draft.order.recipient}: {note}")
-        return _to_content(outcome.octets, draft.keys + outcome.keys, draft.edits, force=draft.order.force)
+        keys = draft.keys + outcome.keys
+        return _to_content(outcome.octets, keys, draft.edits, draft.arrival, force=draft.order.force)
 
     async def _work_on(self, order: Order) -> Made | Wanted | Failed:
         """Here if it can be done in no time, else in the workshop."""
@@ -316,7 +329,10 @@ class Composer:
             raise _impossible(f"mime: {error}") from None
 
     async def _sign(self, octets: bytes, content: Content) -> bytes:
+        """The content with an ARC set and DKIM signatures, as far as there are keys for them."""
         try:
+            if content.arrival is not None and any("arc" in key.protocols for key in content.keys):
+                octets = await self._seal(octets, content, content.arrival)
             if len(octets) > _LARGE_OCTETS:
                 prepared = await self._threads.do(partial(self._prepare_signatures, octets, content))
             else:
@@ -327,6 +343,14 @@ class Composer:
         except ComposeError as error:
             raise _impossible(f"dkim: {error}") from None
         return signatures + octets
+
+    async def _seal(self, octets: bytes, content: Content, arrival: Arrival) -> bytes:
+        now, host_name = self._clock.now(), self._rules.making.responsive.host_name
+        prepare = partial(prepare_seal, octets, content.keys, arrival, host_name, now, self._private_keys)
+        prepared, notes = await self._threads.do(prepare) if len(octets) > _LARGE_OCTETS else prepare()
+        for note in notes:
+            self._warn("arc", note)
+        return octets if prepared is None else await self._threads.do(prepared.sign) + octets
 
     def _prepare_signatures(self, octets: bytes, content: Content) -> PreparedSignatures:
         return prepare_signatures(octets, content.keys, self._clock.now(), self._private_keys, force=content.force)
@@ -353,13 +377,21 @@ def _with_answers(draft: Draft, found: Mapping[Download, Resource | DownloadFail
     return msgspec.structs.replace(draft, order=order, downloads=())
 
 
-def _to_content(octets: bytes, keys: tuple[SigningKey, ...], edits: HeaderEdits | None, *, force: bool) -> Content:
+def _to_content(
+    octets: bytes, keys: tuple[SigningKey, ...], edits: HeaderEdits | None, arrival: Arrival | None, *, force: bool
+) -> Content:
     if edits is not None:
         octets = edit_headers(octets, edits)
     if octets.isascii():
-        return Content(octets=octets, force=force, keys=keys)
-    has_utf8_headers = analyse(octets).has_utf8_headers
-    return Content(octets=octets, has_8bit=True, has_utf8_headers=has_utf8_headers, force=force, keys=keys)
+        return Content(octets=octets, force=force, keys=keys, arrival=arrival)
+    return Content(
+        octets=octets,
+        has_8bit=True,
+        has_utf8_headers=analyse(octets).has_utf8_headers,
+        force=force,
+        keys=keys,
+        arrival=arrival,
+    )
 
 
 def _read(message: Message) -> bytes:

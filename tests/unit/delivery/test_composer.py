@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn, cast
@@ -13,11 +14,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from relayq.adapters.memory import LocalWorkshop, ManualClock, MemoryFetcher, RecordingObserver
+from relayq.adapters.memory import LocalWorkshop, ManualClock, MemoryFetcher, MemoryResolver, RecordingObserver
+from relayq.compose.arc_chain import ChainValue
 from relayq.compose.making import Effort, Maker, MakingRules, Order
 from relayq.compose.responsive import Resource
 from relayq.delivery import composer as composer_module
 from relayq.delivery import downloads as downloads_module
+from relayq.delivery.arrivals import Arrivals
 from relayq.delivery.composer import Composer, ComposerRules, Content, Draft
 from relayq.delivery.download_cache import DownloadCache
 from relayq.delivery.downloads import DownloadRules, Downloads
@@ -26,6 +29,7 @@ from relayq.delivery.waiting import NotNowError
 from relayq.model import DeliveryState, Message, Refused, Scope, TimedOut, Unusable, parse_address
 from relayq.ports import DownloadError, WorkshopUnavailableError
 from relayq.smtp import Capabilities
+from tests.unit.compose import test_arc
 
 NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 
@@ -44,7 +48,9 @@ class PreparesNow(Composer):
         self.workshop = LocalWorkshop(Maker(rules.making, clock.monotonic, lambda: "=_b"))
         self.web = MemoryFetcher()
         downloads = Downloads(lambda: self.web, DownloadRules(), clock, RecordingObserver())
-        super().__init__(rules, clock, warn, self.workshop, downloads, spare_cores=spare_cores)
+        self.resolver = MemoryResolver(clock)
+        arrivals = Arrivals(self.resolver, clock, warn)
+        super().__init__(rules, clock, warn, self.workshop, downloads, arrivals, spare_cores=spare_cores)
         self._pace = NoPace()
 
     def prepare_now(self, message: Message) -> Content:
@@ -53,9 +59,11 @@ class PreparesNow(Composer):
         return cast("Content", done.value.value)
 
 
-def composer(*, inline_important: bool = True, **rules: Any) -> PreparesNow:
+def composer(
+    warn: Callable[[str, str], None] = lambda component, text: None, *, inline_important: bool = True, **rules: Any
+) -> PreparesNow:
     making = MakingRules(inline_important=inline_important)
-    return PreparesNow(ComposerRules(making=making, **rules), lambda component, text: None)
+    return PreparesNow(ComposerRules(making=making, **rules), warn)
 
 
 COMPOSER = composer()
@@ -470,3 +478,57 @@ def test_notes_go_to_the_application_log() -> None:
     made = PreparesNow(ComposerRules(), lambda component, text: warnings.append((component, text)))
     made.prepare_now(with_facts(mime=b"Subject: {if $n}\r\n\r\nx\r\n", data=raw({}), force=True))
     assert warnings == [("compose", "a@x.test: sent unpersonalised: subject: line 1: unclosed if")]
+
+
+# ARC.
+
+
+def arc_keys(*, protocols: tuple[str, ...] = ("arc",)) -> msgspec.Raw:
+    return raw({"domain": "example.com", "selector": "s1", "key": test_arc.pem(), "protocols": protocols})
+
+
+async def test_a_message_is_sealed_and_then_signed() -> None:
+    made = composer()
+    content = await made.prepare(with_facts(mime=LETTER, dkim=arc_keys(protocols=("arc", "dkim"))), NOW)
+    assert isinstance(content, Content)
+    final = await made.finish(content, Capabilities())
+    names = re.findall(rb"^([\w-]+):", final.octets, re.MULTILINE)
+    sealed = [b"ARC-Seal", b"ARC-Message-Signature", b"ARC-Authentication-Results"]
+    assert names[:4] == [b"DKIM-Signature", *sealed]
+    assert test_arc.judge(final.octets) is ChainValue.PASS
+    assert b"arc-" not in final.octets.partition(b"ARC-Seal")[0]
+
+
+async def test_chains_are_judged_before_the_header_is_edited() -> None:
+    made = composer()
+    made.resolver.set_txt(test_arc.NAME, *test_arc.records().values())
+    edits = {"headers": raw({"replace": {"subject": "changed"}})}
+    came = test_arc.seal()
+    content = await made.prepare(with_facts(mime=came, dkim=arc_keys(), members=edits), NOW)
+    assert isinstance(content, Content)
+    final = await made.finish(content, Capabilities())
+    assert b"ARC-Seal: i=2; a=rsa-sha256; t=1795291200; cv=pass;" in final.octets
+    assert test_arc.judge(final.octets) is ChainValue.PASS
+
+
+async def test_a_message_that_cannot_be_sealed_goes_on() -> None:
+    warnings: list[str] = []
+    made = composer(lambda _, text: warnings.append(text))
+    for mime, edits in (
+        (test_arc.seal().replace(b"ARC-Seal: i=1", b"ARC-Seal: i=3"), {}),
+        (test_arc.seal(), {"headers": raw({"remove": "arc-seal"})}),
+        (b"Subject: x\r\n\r\n", {}),
+    ):
+        content = await made.prepare(with_facts(mime=mime, dkim=arc_keys(), members=edits), NOW)
+        assert isinstance(content, Content)
+        assert (await made.finish(content, Capabilities())).octets == content.octets
+    assert [warning.partition(":")[0] for warning in warnings] == ["no ARC set"] * 3
+
+
+async def test_an_object_is_a_new_message_and_large_ones_are_sealed_elsewhere() -> None:
+    made = composer()
+    described = raw({"from": "a@example.com", "text": "x" * 200_000})
+    content = await made.prepare(with_facts(mime=None, mime_object=described, dkim=arc_keys()), NOW)
+    assert isinstance(content, Content)
+    final = await made.finish(content, Capabilities())
+    assert test_arc.judge(final.octets) is ChainValue.PASS
