@@ -48,7 +48,7 @@ async def run(sessions: int, messages: int, size: int, port: int) -> dict[str, f
         parse_options([
             "--rabbitmq-results=results", f"--smtp-out-port={port}", "--smtp-out-hostname=bench.test",
             "--ip-maxconnections=0", f"--smtp-connections={sessions}", f"--rabbitmq-qos={sessions + 500}",
-            "--rabbitmq-minqos=100", "--domain-maxqueue=100000",
+            "--rabbitmq-minqos=100", "--journal-directory=", "--domain-maxqueue=100000",
         ]), no_default_config=True, system_hostname=lambda: "bench.test",
     )  # fmt: skip
     observer = RecordingObserver()

@@ -48,6 +48,10 @@ class Deaf:
     def items_lost(self) -> None:
         """Lost."""
 
+    def replace_copy(self, publication: Publication) -> Publication | None:
+        """As it is."""
+        return publication
+
     def unroutable(self, publication: Publication) -> None:
         """Given up."""
         raise AssertionError(publication.queue)

@@ -119,7 +119,8 @@ class RelayqProcess:
     def __init__(self, settings: dict[str, str], *, profile_to: str | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="relayq-bench-")
         path = Path(self._folder.name) / "config.txt"
-        path.write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
+        given = {"journal-directory": f"{self._folder.name}/journal", **settings}
+        path.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
         self.log = Path(self._folder.name) / "log.txt"
         command = [sys.executable, "-m", "relayq", "run", "--no-default-config", f"--config-file={path}"]
         if profile_to:

@@ -77,7 +77,7 @@ async def deliver(
     """Messages per second and microseconds of our own CPU per message, once the first tenth is done."""
     arguments = [
         f"--smtp-out-port={port}", f"--smtp-out-security={level}", "--rabbitmq-results=results",
-        "--hostname=bench.test", *(f"--{option}" for option in options),
+        "--hostname=bench.test", "--journal-directory=", *(f"--{option}" for option in options),
     ]  # fmt: skip
     settings = load(parse_options(arguments), environ={}, no_default_config=True)
     clock = SystemClock()

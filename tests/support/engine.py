@@ -60,6 +60,7 @@ DEFAULT_OPTIONS = (
     "smtp-out-timeout-quit=0.2",
     "smtp-out-security=optional",
     "shutdown-timeout=5",
+    "journal-directory=",
 )
 """Other time limits keep their long defaults, so that a slow machine never meets one; a test shortens its own."""
 

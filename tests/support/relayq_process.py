@@ -19,7 +19,8 @@ class RelayqProcess:
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         path = folder / "config.txt"
-        path.write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
+        given = {"journal-directory": str(folder / "journal"), **settings}
+        path.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
         self.log_path = folder / "log.txt"
         command = [sys.executable, "-m", "relayq", "run", "--no-default-config", f"--config-file={path}"]
         with self.log_path.open("ab") as log:

@@ -28,6 +28,10 @@ class SilentListener:
     def items_lost(self) -> None:
         """Nothing is held for long."""
 
+    def replace_copy(self, publication: Publication) -> Publication | None:
+        """Injected messages have no identity."""
+        return publication
+
     def unroutable(self, publication: Publication) -> None:
         """Injection is never given up, and nothing else is published."""
 
@@ -94,7 +98,16 @@ def rabbitmq_options(
 ) -> RabbitMqOptions:
     """Settings as the RabbitMQ adapter wants them."""
     broker, queues = settings.broker, settings.queues
-    named = (queues.results, queues.success, queues.failure, queues.retry, queues.invalid, queues.dsn, queues.inbox)
+    named = (
+        queues.results,
+        queues.success,
+        queues.failure,
+        queues.retry,
+        queues.invalid,
+        queues.dsn,
+        queues.held,
+        queues.inbox,
+    )
     server = f" {settings.process.server_id}" if settings.process.server_id else ""
     return RabbitMqOptions(
         endpoints=tuple(

@@ -212,6 +212,7 @@ def scheduler_rules(settings: Settings) -> SchedulerRules:
         ),
         local_codes=settings.results.local_codes,
         extended=settings.results.format == "extended",
+        held_queue=queues.held,
     )
 
 

@@ -16,6 +16,7 @@ from relayq.ports import (
     BrokerRefusedError,
     BrokerStorageError,
     BrokerUnavailableError,
+    JournalError,
     TopologyError,
 )
 
@@ -49,6 +50,10 @@ async def run_worker(settings: Settings) -> int:
         log.write("critical", "store", str(error))
         log.close()
         return int(ExitCode.CONFIGURATION)
+    except JournalError as error:
+        log.write("critical", "journal", str(error))
+        log.close()
+        return int(ExitCode.CANNOT_CREATE)
     starting = asyncio.ensure_future(worker.start())
     waiting = asyncio.ensure_future(stopping.wait())
     try:
@@ -61,6 +66,9 @@ async def run_worker(settings: Settings) -> int:
     except (BrokerRefusedError, TopologyError, BrokerStorageError, BrokerUnavailableError) as error:
         log.write("critical", "broker", str(error))
         return exit_code_of(error)
+    except JournalError as error:
+        log.write("critical", "journal", str(error))
+        return int(ExitCode.CANNOT_CREATE)
     except SinkNotFoundError as error:
         log.write("critical", "run", str(error))
         return int(ExitCode.CONFIGURATION)

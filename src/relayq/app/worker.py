@@ -16,6 +16,7 @@ from relayq.adapters.store import open_store
 from relayq.adapters.workshop import ProcessWorkshop
 from relayq.app import rules
 from relayq.app.broker import LogLine, open_broker
+from relayq.app.journal import open_journal
 from relayq.config import Settings
 from relayq.delivery.admission import Admission
 from relayq.delivery.arrivals import Arrivals
@@ -45,6 +46,7 @@ from relayq.ports import (
     Network,
     Observer,
     OutboxItem,
+    OutcomeJournal,
     Resolver,
 )
 
@@ -66,6 +68,7 @@ class Worker:
         clock: Clock | None = None,
         rng: random.Random | None = None,
         store: MessageStore | None = None,
+        journal: OutcomeJournal | None = None,
     ) -> None:
         """Build every part for the running loop.
 
@@ -79,8 +82,10 @@ class Worker:
             clock: Default: the system's.
             rng: Default: a fresh one.
             store: Default: what the configuration says, perhaps none.
+            journal: Default: what the configuration says, perhaps none.
 
         Raises:
+            JournalError: The folder of the journal cannot be used.
             UnusableAddressError: No store can be made from the address of one.
         """
         loop = asyncio.get_running_loop()
@@ -100,10 +105,11 @@ class Worker:
         else:
             self.broker = open_broker(settings, listener=self.scheduler, clock=clock, log=log, is_worker=True)
         self._acknowledging: set[asyncio.Future[None]] = set()
-        ledger = OutcomeLedger(clock.monotonic, self._acknowledge)
+        self._journal = journal = journal or open_journal(settings, observer)
+        ledger = OutcomeLedger(clock.monotonic, self._acknowledge, journal)
         reporter = Reporter(rules.reporter_rules(settings, retry_rules), self._bodies)
         publisher = Publisher(
-            self.broker, ledger, rules.publisher_rules(settings), clock, observer, self._bodies, reporter
+            self.broker, ledger, rules.publisher_rules(settings), clock, observer, self._bodies, reporter, journal
         )
         names = EhloNames(settings.session.ehlo_name or "", settings.session.hostname, self._resolver, clock.monotonic)
         network = network or SocketNetwork(loop, rules.tls_options(settings))
@@ -126,7 +132,7 @@ class Worker:
         terms = _terms(settings, self._resolver, self._sts, observer)
         pipeline = Pipeline(
             composer, self._bodies, router, terms, pool, publisher, admission, rules.pipeline_rules(settings),
-            retry_rules, clock, observer, rng.random, rng.shuffle,
+            retry_rules, clock, observer, rng.random, rng.shuffle, journal,
         )  # fmt: skip
         self.scheduler.attach(self.broker, pipeline, publisher, pool, ledger)
 
@@ -135,12 +141,15 @@ class Worker:
 
         Raises:
             BrokerError: See ``ports.Broker.open``.
+            JournalError: The folder of the journal cannot be used.
             SinkNotFoundError: ``smtp-sink-address`` is a name without address.
         """
         await self._opener.find_sink()
         if self._bodies is not None:
             self._bodies.start()
         self._downloads.start()
+        if self._journal is not None:
+            await self._journal.open()
         await self.broker.open()
         await self.scheduler.start()
 
@@ -152,6 +161,8 @@ class Worker:
         self._composer.close()
         await self._downloads.close()
         await self.broker.close()
+        if self._journal is not None:
+            await self._journal.close(is_clean=True)
         if self._bodies is not None:
             await self._bodies.close()
         if self._sts is not None:

@@ -127,6 +127,7 @@ def demo_settings(folder: Path, sink_port: int) -> Settings:
         "host-offline-time": str(RETRY_SECONDS),
         "host-backoff-time": str(RETRY_SECONDS),
         "shutdown-timeout": "5",
+        "journal-directory": "",
     }
     phases = ("connect", "intro", "ehlo", "starttls", "mailfrom", "rcptto", "data", "block", "message")
     values |= {f"smtp-out-timeout-{phase}": str(REPLY_SECONDS) for phase in phases}

@@ -4,6 +4,7 @@ from relayq.config.broker_address import BrokerAddress, BrokerOptions, EmbeddedA
 from relayq.config.entry import Source
 from relayq.config.environment import Leftover, leftover_variables
 from relayq.config.load import DEFAULT_FILE, load
+from relayq.config.name_types import AUTOMATIC
 from relayq.config.network_types import IpNetwork, ServiceAddress
 from relayq.config.options import parse_options
 from relayq.config.problems import BadValueError, ConfigurationError, ExitCode, Problem, UsageError
@@ -13,6 +14,7 @@ from relayq.config.records import (
     DeliverySettings,
     DnsSettings,
     DownloadSettings,
+    JournalSettings,
     LogSettings,
     ProcessSettings,
     QueueSettings,
@@ -30,6 +32,7 @@ from relayq.config.settings import Settings, ShownSetting, show
 from relayq.config.table import TABLE
 
 __all__ = [
+    "AUTOMATIC",
     "DEFAULT_FILE",
     "TABLE",
     "BadValueError",
@@ -44,6 +47,7 @@ __all__ = [
     "EmbeddedAddress",
     "ExitCode",
     "IpNetwork",
+    "JournalSettings",
     "Leftover",
     "LogSettings",
     "Problem",

@@ -22,6 +22,7 @@ NEVER_THE_OUTBOX = (
     "rabbitmq-local",
     "rabbitmq-reports",
     "rabbitmq-refused",
+    "rabbitmq-held",
 )
 QUEUES = (*NEVER_THE_OUTBOX, "rabbitmq-dsn", "rabbitmq-inbox")
 RESULT_QUEUES = NEVER_THE_OUTBOX[:4]

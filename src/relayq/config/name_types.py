@@ -63,6 +63,18 @@ def path() -> ValueType:
     return ValueType(name="path", expected="an absolute path", parse=_absolute, empty=None)
 
 
+AUTOMATIC = "auto"
+
+
+def path_or_auto() -> ValueType:
+    """Return the type of absolute paths with a usual place: ``str``, that of ``auto`` = ``auto``, blank = ``None``."""
+
+    def parse(text: str) -> str:
+        return AUTOMATIC if text.strip().lower() == AUTOMATIC else _absolute(text)
+
+    return ValueType(name="path", expected="an absolute path, or auto", parse=parse, empty=None)
+
+
 def _absolute(text: str) -> str:
     value = _printable(text.strip())
     if not value.startswith("/"):

@@ -126,6 +126,7 @@ class QueueSettings(Record):
         queues_override: Whether queues in a message replace these altogether or one by one.
         invalid: Copies of unreadable messages.
         dsn: Reports this server makes.
+        held: Messages that may have been accepted before a crash; ``None`` = they are sent again.
         inbox: Injected messages; ``None`` = they are thrown away.
     """
 
@@ -139,6 +140,7 @@ class QueueSettings(Record):
     queues_override: Literal["replace", "merge"]
     invalid: str | None
     dsn: str | None
+    held: str | None
     inbox: str | None
 
 
@@ -437,6 +439,25 @@ class StoreSettings(Record):
     timeout: float
     reschedule: float
     threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalSettings(Record):
+    """The outcome journal.
+
+    Attributes:
+        directory: Its folder, ``auto`` = the usual one, ``None`` = there is no journal.
+        sync: When notes are safe from a power cut.
+        max_size: Bytes of the notes of one worker.
+        failure: Whether mail is sent while nothing can be noted.
+    """
+
+    PREFIX: ClassVar[str] = "journal-"
+
+    directory: str | None
+    sync: Literal["always", "second", "never"]
+    max_size: int
+    failure: Literal["continue", "stop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

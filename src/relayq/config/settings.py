@@ -71,6 +71,7 @@ class Settings:
     results: records.ResultSettings
     reports: records.ReportSettings
     store: records.StoreSettings
+    journal: records.JournalSettings
     downloads: records.DownloadSettings
     log: records.LogSettings
     warnings: tuple[Problem, ...]
@@ -103,6 +104,7 @@ def build_settings(effective: Mapping[str, Effective], warnings: tuple[Problem, 
         results=records.ResultSettings.of(values),
         reports=records.ReportSettings.of(values),
         store=records.StoreSettings.of(values),
+        journal=records.JournalSettings.of(values),
         downloads=records.DownloadSettings.of(values),
         log=records.LogSettings.of(values),
         warnings=warnings,

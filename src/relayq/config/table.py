@@ -17,6 +17,7 @@ from relayq.config.name_types import (
     needed_queue,
     notify_words,
     path,
+    path_or_auto,
     queue,
     server_id,
     string,
@@ -164,6 +165,15 @@ _BROKER = (
         "Where injected messages go; explicitly empty = thrown away.",
         YES,
         note="the value of `rabbitmq-outbox`",
+    ),
+    _row(
+        "rabbitmq-held",
+        queue(),
+        "",
+        _B,
+        _FIXED,
+        "Gets messages that may have been accepted before a crash, instead of sending them again.",
+        YES,
     ),
     _row("rabbitmq-local", queue(), "", _C, _R, "Gets incoming mail for local addresses.", NOT_YET),
     _row("rabbitmq-reports", queue(), "", _C, _R, "Gets incoming delivery reports.", NOT_YET),
@@ -460,6 +470,38 @@ _STORE = (
     _row("storage-threads", integer(1, 256), "1", _B, _FIXED, "Operations at the same time, per worker.", YES),
 )
 
+_JOURNAL = (
+    _row(
+        "journal-directory",
+        path_or_auto(),
+        "auto",
+        _B,
+        _FIXED,
+        "Folder of the outcome journal, which keeps a mail from being sent twice after a crash; empty = none.",
+        YES,
+        note="`/var/lib/relayq/journal`, else below `~/.local/state`",
+    ),
+    _row(
+        "journal-sync",
+        one_of("always", "second", "never"),
+        "second",
+        _B,
+        _FIXED,
+        "When notes are safe from a power cut: before the mail is sent, within a second, or when the system likes.",
+        YES,
+    ),
+    _row("journal-max-size", size(), "256MB", _B, _FIXED, "Notes of one worker are kept below this.", YES),
+    _row(
+        "journal-failure",
+        one_of("continue", "stop"),
+        "continue",
+        _B,
+        _FIXED,
+        "What happens while the journal cannot be written: mail is sent without notes, or not at all.",
+        YES,
+    ),
+)
+
 _DOWNLOADS = (
     _row("download-cache", store_address(), "", _B, _FIXED, "Store that keeps downloads.", YES, secret=True),
     _row("download-ttl", seconds(), "3600", _B, _R, "Longest time a download is reused.", YES),
@@ -611,6 +653,7 @@ SECTIONS = (
     Section(title="Delivery status notifications", settings=_REPORTS),
     Section(title="DNS", settings=_DNS),
     Section(title="Message store", settings=_STORE),
+    Section(title="Outcome journal", settings=_JOURNAL),
     Section(title="Downloads", settings=_DOWNLOADS),
     Section(title="Database", settings=_DATABASE),
     Section(title="Logging", settings=_LOGGING),

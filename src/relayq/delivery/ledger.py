@@ -4,15 +4,21 @@ A connection to the broker may break between the final reply and the acknowledge
 flagged *redelivered*. When its outcome is known here it is not sent again: its publications are completed, then it is
 acknowledged. A message that is not flagged is always a mail of its own, even with an identical body; so several entries
 may have one key (*twins*), and each of them stands for one redelivery.
+
+What must not happen is that a twin that nobody sent is taken for one that was. So what was acknowledged on a channel
+that is still open matches nothing, and hand-outs that ended before they were started are counted: as many redeliveries
+are mails.
+
+What outlives the process is in the journal, when there is one.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
-from relayq.ports import OutboxItem
+from relayq.ports import JournalEntry, OutboxItem, OutcomeJournal, Recollection, RecollectionKind
 
 MAX_ENTRIES = 100_000
 SETTLED_SECONDS = 60.0
@@ -21,43 +27,56 @@ LOST_SECONDS = 3600.0
 """How long a redelivery may take to come after the connection was lost."""
 
 
-class LedgerEntry:
+class LedgerEntry(JournalEntry):
     """One message under way, or decided and published.
 
     Attributes:
-        key: Digest of body and message-id.
         epoch: Consumer connections lost before the message was handed out.
         is_settled: Everything that follows from the outcome is confirmed.
-        is_spent: A redelivery was acknowledged in its place; that one has an entry of its own.
-        is_listed: A redelivery can be matched with it.
+        chain: List in which a redelivery can be matched with it, ``None`` when it cannot.
         older: Twin listed before this one.
         newer: Twin listed after this one.
         waiting: Redelivery that came before the outcome was published.
     """
 
-    __slots__ = ("epoch", "is_listed", "is_settled", "is_spent", "key", "newer", "older", "waiting")
+    __slots__ = ("chain", "epoch", "is_settled", "newer", "older", "waiting")
 
     def __init__(self, key: bytes, epoch: int) -> None:
-        self.key = key
+        super().__init__(key)
         self.epoch = epoch
         self.is_settled = False
-        self.is_spent = False
-        self.is_listed = False
+        self.chain: dict[bytes, LedgerEntry] | None = None
         self.older: LedgerEntry | None = None
         self.newer: LedgerEntry | None = None
         self.waiting: OutboxItem | None = None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """An earlier hand-out of the message may have reached the recipient's server."""
+        return self.recalled is not None and self.recalled.kind is RecollectionKind.SENT
 
 
 class OutcomeLedger:
     """Entries of one process; bounded, the oldest settled one goes first."""
 
-    def __init__(self, now: Callable[[], float], acknowledge: Callable[[OutboxItem], None]) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        acknowledge: Callable[[OutboxItem], None],
+        journal: OutcomeJournal | None = None,
+    ) -> None:
         self._now = now
         self._acknowledge = acknowledge
-        self._newest: dict[bytes, LedgerEntry] = {}
+        self._journal = journal
+        self._certain: dict[bytes, LedgerEntry] = {}
+        self._perhaps: dict[bytes, LedgerEntry] = {}
         self._settled: deque[tuple[float, LedgerEntry]] = deque()
         self._lost: deque[tuple[float, LedgerEntry]] = deque()
         self._awaited: set[LedgerEntry] = set()
+        self._recent: Counter[bytes] = Counter()
+        self._copies: dict[bytes, None] = {}
+        self._owed: Counter[bytes] = Counter()
+        self._owed_until: deque[tuple[float, bytes]] = deque()
         self._epoch = 0
         self.hits = 0
 
@@ -69,28 +88,87 @@ class OutcomeLedger:
         """Whether a redelivered item needs no delivery: it is acknowledged now, or once its outcome is published."""
         now = self._now()
         self._drop(now)
-        entry = self._newest.get(_key_of(item))
+        key = _key_of(item)
+        if self._owed and self._owed[key] > 0:
+            self._owed[key] -= 1
+            return False
+        # What is under way, or was not acknowledged, is certain to come back; what was acknowledged only perhaps.
+        entry = self._certain.get(key) or self._perhaps.get(key)
         if entry is None:
             return False
         self.hits += 1
         self._unlist(entry)
         if entry.is_settled:
-            entry.is_spent = True
             self._acknowledge(item)
-            # This acknowledgement may get lost like the one before: it is remembered in the same way, but not listed
-            # while the channel is open, or a twin would be taken for this message.
-            self._settled.append((now + SETTLED_SECONDS, _acknowledged(entry.key, self._epoch)))
+            # This acknowledgement may get lost like the one before: it is remembered in the same way.
+            self._remember(now, LedgerEntry(key, self._epoch))
             self._drop(now)
         else:
             entry.waiting = item
             self._awaited.add(entry)
         return True
 
-    def begin(self, item: OutboxItem) -> LedgerEntry:
-        """Remember a message whose handling starts."""
+    def recall(self, item: OutboxItem) -> Recollection | None:
+        """What the journal knows of a redelivered item that nothing here matches."""
+        return None if self._journal is None else self._journal.recall(_key_of(item))
+
+    def put_back(self, recollection: Recollection) -> None:
+        """Nothing was made of what was recalled."""
+        if self._journal is not None:
+            self._journal.put_back(recollection)
+
+    def owe(self, item: OutboxItem) -> None:
+        """An item went back before it was started: its redelivery is a mail, whatever became of its twins."""
+        key = _key_of(item)
+        self._owed[key] += 1
+        self._owed_until.append((self._now() + LOST_SECONDS, key))
+        if len(self._owed_until) > MAX_ENTRIES:
+            self._forgive()
+
+    def _forgive(self) -> None:
+        _, key = self._owed_until.popleft()
+        self._owed[key] -= 1
+        if self._owed[key] <= 0:
+            del self._owed[key]
+
+    def begin(self, item: OutboxItem, recalled: Recollection | None = None) -> LedgerEntry:
+        """Remember a message whose handling starts; ``recalled`` is what the journal knows of it."""
         entry = LedgerEntry(_key_of(item), self._epoch)
-        self._list(entry)
+        entry.recalled = recalled
+        if self._journal is not None and self._knows(entry.key):
+            self._journal.note_twin(entry.key)
+        self._list(entry, self._certain)
+        if item.properties.copy_id:
+            self._copies[item.properties.copy_id] = None
+            if len(self._copies) > MAX_ENTRIES:
+                del self._copies[next(iter(self._copies))]
         return entry
+
+    def _knows(self, key: bytes) -> bool:
+        return key in self._certain or key in self._perhaps or key in self._recent
+
+    def is_cancelled(self, item: OutboxItem) -> bool:
+        """Whether it is a copy of which another one is under way, or a message whose copy is."""
+        copy_id = item.properties.copy_id
+        return bool(copy_id) and self._journal is not None and self._journal.is_cancelled(copy_id)
+
+    def supersede(self, recalled: Recollection) -> bool:
+        """Let the redelivered message take the place of the copy that was, perhaps, published in its place.
+
+        Returns:
+            Whether it may: not if the copy was handed out here already, then that one goes on.
+        """
+        if recalled.copy_id in self._copies:
+            return False
+        if self._journal is not None:
+            self._journal.cancel_copy(recalled.copy_id)
+        return True
+
+    def replace_copy(self, copy_id: bytes) -> bytes | None:
+        """Identity for a copy that is published again; ``None`` if the first one arrived."""
+        if copy_id in self._copies or self._journal is None:
+            return None
+        return self._journal.replace_copy(copy_id)
 
     def settle(self, entry: LedgerEntry) -> bool:
         """Everything that follows from the outcome is confirmed, and the message acknowledged if it still could be.
@@ -105,12 +183,22 @@ class OutcomeLedger:
             self._acknowledge(entry.waiting)
             entry.waiting = None
             entry.epoch = self._epoch
-        if entry.epoch == self._epoch:
-            self._settled.append((now + SETTLED_SECONDS, entry))
+        is_acknowledged = entry.epoch == self._epoch
+        if self._journal is not None:
+            self._journal.note_done(entry, is_acknowledged=is_acknowledged)
+        if is_acknowledged:
+            self._unlist(entry)
+            self._remember(now, entry)
         else:
             self._lost.append((now + LOST_SECONDS, entry))
         self._drop(now)
-        return entry.epoch == self._epoch
+        return is_acknowledged
+
+    def _remember(self, now: float, entry: LedgerEntry) -> None:
+        """Keep what was acknowledged on a channel that is open: if that gets lost, so may the acknowledgement be."""
+        entry.is_settled = True
+        self._settled.append((now + SETTLED_SECONDS, entry))
+        self._recent[entry.key] += 1
 
     def abandon(self, entry: LedgerEntry) -> list[OutboxItem]:
         """The message was not started after all: its redelivery is a delivery like any other.
@@ -120,6 +208,8 @@ class OutcomeLedger:
         """
         self._unlist(entry)
         self._awaited.discard(entry)
+        if self._journal is not None and entry.recalled is not None and not entry.number:
+            self._journal.put_back(entry.recalled)
         waiting, entry.waiting = entry.waiting, None
         return [] if waiting is None else [waiting]
 
@@ -128,37 +218,51 @@ class OutcomeLedger:
         self._epoch += 1
         now = self._now()
         self._drop(now)
+        if self._journal is not None:
+            self._journal.note_lost()
         for _, entry in self._settled:
-            if not entry.is_spent:
-                self._list(entry)
-                self._lost.append((now + LOST_SECONDS, entry))
+            self._list(entry, self._perhaps)
+            self._lost.append((now + LOST_SECONDS, entry))
         self._settled.clear()
+        self._recent.clear()
         for entry in [entry for entry in self._awaited if entry.waiting is not None and not entry.waiting.is_held]:
             self._awaited.discard(entry)
             entry.waiting = None
-            self._list(entry)
+            self._list(entry, self._certain)
 
     def _drop(self, now: float) -> None:
         """Forget what has expired, and the oldest of what is too many: connections were lost before it was settled."""
-        lost, settled = self._lost, self._settled
+        lost, settled, recent = self._lost, self._settled, self._recent
         while lost and (lost[0][0] <= now or len(self) > MAX_ENTRIES):
-            self._unlist(lost.popleft()[1])
+            self._forget(lost.popleft()[1])
         while settled and (settled[0][0] <= now or len(self) > MAX_ENTRIES):
-            self._unlist(settled.popleft()[1])
+            entry = settled.popleft()[1]
+            recent[entry.key] -= 1
+            if not recent[entry.key]:
+                del recent[entry.key]
+            self._forget(entry)
+        while self._owed_until and self._owed_until[0][0] <= now:
+            self._forgive()
 
-    def _list(self, entry: LedgerEntry) -> None:
-        if entry.is_listed:
+    def _forget(self, entry: LedgerEntry) -> None:
+        self._unlist(entry)
+        if self._journal is not None:
+            self._journal.forget(entry)
+
+    def _list(self, entry: LedgerEntry, chain: dict[bytes, LedgerEntry]) -> None:
+        """Put an entry in front of its twins; ``chain`` leads from a key to the newest of them."""
+        if entry.chain is not None:
             return
-        entry.is_listed = True
-        entry.older = self._newest.get(entry.key)
+        entry.chain = chain
+        entry.older = chain.get(entry.key)
         if entry.older is not None:
             entry.older.newer = entry
-        self._newest[entry.key] = entry
+        chain[entry.key] = entry
 
     def _unlist(self, entry: LedgerEntry) -> None:
-        if not entry.is_listed:
+        chain, entry.chain = entry.chain, None
+        if chain is None:
             return
-        entry.is_listed = False
         older, newer = entry.older, entry.newer
         entry.older = entry.newer = None
         if older is not None:
@@ -166,20 +270,15 @@ class OutcomeLedger:
         if newer is not None:
             newer.older = older
         elif older is not None:
-            self._newest[entry.key] = older
+            chain[entry.key] = older
         else:
-            del self._newest[entry.key]
-
-
-def _acknowledged(key: bytes, epoch: int) -> LedgerEntry:
-    """Entry of a redelivery that was acknowledged for an outcome published before."""
-    entry = LedgerEntry(key, epoch)
-    entry.is_settled = True
-    return entry
+            del chain[entry.key]
 
 
 def _key_of(item: OutboxItem) -> bytes:
     digest = hashlib.sha256(item.body)
     if item.properties.message_id:
         digest.update(b"\0" + item.properties.message_id.encode())
+    if item.identity:
+        digest.update(b"\1" + item.identity)
     return digest.digest()

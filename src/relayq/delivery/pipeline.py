@@ -9,7 +9,7 @@ out again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
@@ -27,7 +27,7 @@ from relayq.delivery.session import Session
 from relayq.delivery.session_pool import SessionPool
 from relayq.delivery.stored_content import StoredContent, UnfinishedError
 from relayq.delivery.terms import SessionTerms, Terms
-from relayq.delivery.waiting import CRASHED_SECONDS, PARKED_SECONDS, NotNowError
+from relayq.delivery.waiting import CRASHED_SECONDS, JOURNAL_IS_DOWN, PARKED_SECONDS, NotNowError
 from relayq.model import (
     Attempt,
     DeliveryError,
@@ -48,7 +48,7 @@ from relayq.policy.routing import Candidate, Target
 from relayq.policy.storage import has_content
 from relayq.policy.tls import NO_DEMAND, TlsDemand
 from relayq.policy.wishes import relayed_wishes
-from relayq.ports import Clock, Observer, OutboxItem
+from relayq.ports import Clock, Observer, OutboxItem, OutcomeJournal
 from relayq.smtp import Transaction
 
 _MOVABLE_STATES = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
@@ -135,6 +135,7 @@ class Pipeline:
         observer: Observer,
         jitter: Callable[[], float],
         shuffle: Callable[[list[str | None]], None],
+        journal: OutcomeJournal | None = None,
     ) -> None:
         self.added_octets = 0
         self._composer = composer
@@ -150,6 +151,7 @@ class Pipeline:
         self._observer = observer
         self._jitter = jitter
         self._shuffle = shuffle
+        self._journal = journal
 
     async def handle(self, job: Job) -> None:
         """Take one message to its published outcome; the item is settled last.
@@ -173,7 +175,7 @@ class Pipeline:
         finally:
             self._admission.started(job.ticket)
         decision = decide_outcome(job.message, error, attempt.at, job.seen_at, self._retry_rules, self._jitter())
-        outcome = await self._publisher.publish(
+        attempt, outcome = await self._publisher.publish(
             job.item, job.entry, job.message, attempt, decision.outcome, job.seen_at, decision.next_at, error, job.trail
         )
         latency = self._clock.monotonic() - job.item.consumed_at
@@ -353,14 +355,25 @@ class Pipeline:
 
     async def _converse(self, job: Job, content: Content | StoredContent, session: Session) -> Reply:
         deadline = job.item.consumed_at + self._rules.ack_limit
+        note = None if self._journal is None else partial(self._note_sending, self._journal, job.entry)
         ready = content.loaded if isinstance(content, StoredContent) else content
         if ready is not None:
             final = await self._finish(ready, session)
             job.trail.octets = final.octets
-            return await session.transact(_transaction(job.message, final, self._rules.dsn), deadline)
+            return await session.transact(
+                _transaction(job.message, final, self._rules.dsn), deadline, before_content=note
+            )
         assert isinstance(content, StoredContent)
         transaction = _transaction(job.message, None, self._rules.dsn)
-        return await session.transact(transaction, deadline, partial(self._load, job, content, session))
+        return await session.transact(transaction, deadline, partial(self._load, job, content, session), note)
+
+    @staticmethod
+    def _note_sending(journal: OutcomeJournal, entry: LedgerEntry) -> Awaitable[object] | None:
+        """From now on a crash leaves it open whether the mail was accepted."""
+        noted = journal.note_sending(entry)
+        if journal.stops_delivery:
+            raise NotNowError(PARKED_SECONDS, JOURNAL_IS_DOWN)
+        return noted
 
     async def _load(self, job: Job, content: StoredContent, session: Session) -> bytes:
         """Octets for a peer that accepted the recipient; it may be gone by the time they are there."""
@@ -382,6 +395,8 @@ class Pipeline:
         """What may have changed while waiting, right before the connection is used (spec messages.md 4.9)."""
         if isinstance(content, StoredContent) and content.is_out_of_reach:
             raise NotNowError(PARKED_SECONDS, STORE_IS_DOWN)
+        if self._journal is not None and self._journal.stops_delivery:
+            raise NotNowError(PARKED_SECONDS, JOURNAL_IS_DOWN)
         if self._clock.monotonic() + self._rules.message_timeout > job.item.consumed_at + self._rules.ack_limit:
             raise NotNowError(PARKED_SECONDS, "no time left to send content")
         deadline_at = deadline_of(job.message, job.seen_at, self._retry_rules)

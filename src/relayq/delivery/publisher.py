@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from relayq.delivery.bodies import Bodies
+from relayq.delivery.decision import Decision, encode_decision
 from relayq.delivery.fitting import fit
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.delivery.reporter import Finding, Reporter, Trail, with_delay_sent
@@ -18,13 +19,24 @@ from relayq.model.timestamp import format_timestamp
 from relayq.policy import storage
 from relayq.policy.retry import later
 from relayq.policy.storage import StorageRules
-from relayq.ports import Broker, Clock, Observer, OutboxItem, Parking, Properties, Publication, QueueRole
+from relayq.ports import (
+    Broker,
+    Clock,
+    Observer,
+    OutboxItem,
+    OutcomeJournal,
+    Parking,
+    Properties,
+    Publication,
+    QueueRole,
+)
 
 MAX_WARNED_NAMES = 1000
 LOGGED_BYTES = 65_536
 """Of a result that can only be written to the log."""
 
 _MIME_ONLY = ("mime",)
+_DOUBT = "possible-duplicate"
 
 
 class PublisherRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +69,12 @@ class Publisher:
         observer: Observer,
         bodies: Bodies | None = None,
         reporter: Reporter | None = None,
+        journal: OutcomeJournal | None = None,
     ) -> None:
         self._broker = broker
         self._reporter = reporter
         self._bodies = bodies
+        self._journal = journal
         self._ledger = ledger
         self._rules = rules
         self._clock = clock
@@ -78,10 +92,10 @@ class Publisher:
         next_at: datetime | None,
         error: DeliveryError | None = None,
         trail: Trail | None = None,
-    ) -> Outcome:
-        """Publish what follows from an attempt; returns the outcome that was published.
+    ) -> tuple[Attempt, Outcome]:
+        """Publish what follows from an attempt; returns attempt and outcome as published.
 
-        That is a failure instead of a retry when the message is too large for the broker to wait there.
+        The outcome is a failure instead of a retry when the message is too large for the broker to wait there.
 
         Args:
             item: The consumed message.
@@ -94,6 +108,10 @@ class Publisher:
             error: What ended the attempt, ``None`` when the content was accepted.
             trail: What a report could tell beyond that.
         """
+        if entry.is_doubtful or message.is_doubtful:
+            attempt = msgspec.structs.replace(attempt, possible_duplicate=True)
+        if self._journal is not None:
+            self._note_decided(self._journal, entry, attempt, outcome, seen_at, next_at, error, trail)
         report = await self._report(item, message, attempt, outcome, seen_at, error, trail)
         changes: dict[str, bytes] = {"results": append_attempt(message.members, attempt)}
         queues = self._rules.queues if message.queues is None else message.queues
@@ -108,7 +126,7 @@ class Publisher:
             if report is not None:
                 changes["dsn"] = with_delay_sent(message.members)
             key = await self._store_for_outbox(message, seen_at)
-            copy = await self._fit_copy(self._outbox_copy(message, changes, properties, next_at, key))
+            copy = await self._fit_copy(self._outbox_copy(entry, message, changes, properties, next_at, key))
             if copy is None:
                 self._observer.warn("publisher", "given up: too large for the broker even when compressed")
                 return await self.publish(
@@ -122,7 +140,18 @@ class Publisher:
         publications += await self._result_copies(message, changes, properties, names, seen_at, key)
         is_acknowledged = await self._settle(item, entry, publications)
         await self._tidy(message, outcome, seen_at, is_acknowledged=is_acknowledged)
-        return outcome
+        return attempt, outcome
+
+    @staticmethod
+    def _note_decided(
+        journal: OutcomeJournal, entry: LedgerEntry, attempt: Attempt, outcome: Outcome, seen_at: datetime,
+        next_at: datetime | None, error: DeliveryError | None, trail: Trail | None,
+    ) -> None:  # fmt: skip
+        """From now on a crash leads to the same results, and to no second mail."""
+        trail = trail or Trail()
+        cause = None if error is None else error.cause
+        decision = Decision(outcome, attempt, seen_at, next_at, cause, trail.remote_mta, trail.announces_dsn)
+        journal.note_decided(entry, encode_decision(decision))
 
     def _due(self, message: Message, at: datetime) -> tuple[str, bytes]:
         """Name and raw value of the member that tells the next attempt (spec messages.md 8)."""
@@ -221,9 +250,27 @@ class Publisher:
             role=QueueRole.OUTBOX,
             due_at=self._clock.now() + timedelta(seconds=seconds),
             is_verbatim=True,
+            copy_id=self._copy_id(entry, is_decided=False),
         )
         await self._settle(item, entry, [copy])
         self._observer.message_waits(reason)
+
+    async def acknowledge(self, item: OutboxItem, entry: LedgerEntry) -> None:
+        """Everything that follows from a message was published by an earlier process."""
+        await self._settle(item, entry, [])
+
+    async def hold(self, item: OutboxItem, entry: LedgerEntry, message: Message, queue: str) -> None:
+        """Put a message aside that may have been accepted before; a human decides about it."""
+        changes = {_DOUBT: b"true"}
+        copy = Publication(
+            queue=queue,
+            body=encode_members(message.members, changes),
+            properties=item.properties,
+            role=QueueRole.OUTBOX,
+            copy_id=self._copy_id(entry, is_decided=False),
+        )
+        await self._settle(item, entry, [copy])
+        self._observer.warn("publisher", f"a message that may have been delivered is held in queue {queue!r}")
 
     async def delay(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:
         """Send a message that is not due yet back until its ``delayed`` time."""
@@ -235,7 +282,7 @@ class Publisher:
         due_at: datetime | None, reason: str, key: str | None, parking: Parking | None = None,
     ) -> None:  # fmt: skip
         properties = _with_priority(item.properties, message.priority)
-        whole = self._outbox_copy(message, changes, properties, due_at, key, parking)
+        whole = self._outbox_copy(entry, message, changes, properties, due_at, key, parking, is_decided=False)
         copy = await self._fit_copy(whole)
         if copy is None:  # the broker took it once as it came
             copy = msgspec.structs.replace(whole, body=item.body, properties=item.properties, is_verbatim=True)
@@ -244,15 +291,20 @@ class Publisher:
 
     def _outbox_copy(
         self,
+        entry: LedgerEntry,
         message: Message,
         changes: Mapping[str, bytes],
         properties: Properties,
         due_at: datetime | None,
         key: str | None,
         parking: Parking | None = None,
+        *,
+        is_decided: bool = True,
     ) -> Publication:
         """``key`` is where the content was moved to, ``None`` when it stays."""
         drop: tuple[str, ...] = ()
+        if entry.is_doubtful:
+            changes = {**changes, _DOUBT: b"true"}
         if key is not None:
             changes, drop = {**changes, "key": _quoted(key)}, _MIME_ONLY
         return Publication(
@@ -262,7 +314,16 @@ class Publisher:
             role=QueueRole.OUTBOX,
             due_at=due_at,
             parking=parking,
+            copy_id=self._copy_id(entry, is_decided=is_decided),
         )
+
+    def _copy_id(self, entry: LedgerEntry, *, is_decided: bool) -> bytes:
+        """Identity of the copy that is about to take the place of a message, noted before it is published."""
+        if self._journal is None:
+            return b""
+        if not is_decided:
+            self._journal.note_moved(entry)
+        return self._journal.copy_id(entry)
 
     async def _result_copies(
         self,

@@ -15,6 +15,7 @@ import msgspec
 
 from relayq.delivery.admission import HELD_TOO_LONG, OVER_CAPACITY, Admission
 from relayq.delivery.bodies import STORE_IS_DOWN, Bodies
+from relayq.delivery.decision import Decision, decode_decision
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.delivery.parked import ParkedDestinations, parking_of
 from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
@@ -47,7 +48,16 @@ from relayq.model.result_json import decode_results
 from relayq.policy.retry import RetryRules, has_expired
 from relayq.policy.routing import Target, choose_target
 from relayq.policy.storage import has_content
-from relayq.ports import Broker, Clock, Consumption, Observer, OutboxItem, Publication
+from relayq.ports import (
+    Broker,
+    Clock,
+    Consumption,
+    Observer,
+    OutboxItem,
+    Publication,
+    Recollection,
+    RecollectionKind,
+)
 
 STOPPING = "stopping"
 BLOCKED = "broker blocked"
@@ -59,6 +69,8 @@ CLOSING_SECONDS = 5.0
 """How long sessions may take to say goodbye at an orderly stop."""
 SWEEP_SECONDS = 0.5
 WARN_SECONDS = 60.0
+RUNNING_SECONDS = 0.25
+"""How often to look whether another process is through with a message."""
 IN_PROCESS_SECONDS = 1.0
 """A message due sooner than this waits in the process (spec delivery.md 4)."""
 
@@ -80,6 +92,7 @@ class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
         parse: What a usable message is.
         local_codes: Results of local failures carry codes of our own.
         extended: Results tell more (spec results.md 10).
+        held_queue: Messages that may have been accepted before are put there; ``None`` sends them again.
     """
 
     outbox: str
@@ -95,6 +108,7 @@ class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
     parse: ParseRules = ParseRules()
     local_codes: bool = False
     extended: bool = False
+    held_queue: str | None = None
 
 
 class Scheduler:
@@ -202,6 +216,7 @@ class Scheduler:
 
     def _requeue(self, item: OutboxItem) -> None:
         self._done(item)
+        self._ledger.owe(item)
         if item.is_held:
             self._broker.requeue(item)
 
@@ -218,8 +233,7 @@ class Scheduler:
         waiting, self._not_started = self._not_started, []
         for item in waiting:
             self._done(item)
-            if item.is_held:
-                self.accept(item)
+            self._take_again(item)
         if self._consumption is None and not self._is_stopping and self._sweeper is not None:
             self._run(self._consume_again())
 
@@ -228,11 +242,18 @@ class Scheduler:
         self._ledger.channel_lost()
         for item in [item for item in self._waiting_due if not item.is_held]:
             self._waiting_due.pop(item).cancel()
-            self._done(item)
+            self._drop(item)
         for item in [item for item in self._not_started if not item.is_held]:
             self._not_started.remove(item)
-            self._done(item)
+            self._drop(item)
         self._admission.send_all_away(ITEMS_LOST)
+
+    def replace_copy(self, publication: Publication) -> Publication | None:
+        """A copy that may be in the outbox already is published as another one, and the first cancelled."""
+        if not publication.copy_id:
+            return publication
+        copy_id = self._ledger.replace_copy(publication.copy_id)
+        return None if copy_id is None else msgspec.structs.replace(publication, copy_id=copy_id)
 
     def _warn_seldom(self, text: str) -> None:
         """What every message of a careless producer would say: once a minute is enough."""
@@ -271,15 +292,39 @@ class Scheduler:
                 self._run_for(item, self._give_back_verbatim(item, self._ledger.begin(item)))
 
     def _admit(self, item: OutboxItem) -> None:
-        if item.redelivered and self._ledger.matches(item):
-            self._done(item)
-            return
-        entry = self._ledger.begin(item)
+        recalled = None
+        is_over = self._ledger.is_cancelled(item)
+        if item.redelivered and not is_over:
+            if self._ledger.matches(item):
+                self._done(item)
+                return
+            recalled = self._ledger.recall(item)
+            if recalled is not None and recalled.kind is RecollectionKind.RUNNING:
+                self._hold(item, RUNNING_SECONDS)
+                return
+        entry = self._ledger.begin(item, recalled)
         try:
-            self._judge(item, entry)
+            if is_over or (recalled is not None and not self._goes_on(entry, recalled)):
+                self._settle_for(item, entry, self._publisher.acknowledge(item, entry))
+            else:
+                self._judge(item, entry)
         except BaseException:
             self._ledger.abandon(entry)
             raise
+
+    def _goes_on(self, entry: LedgerEntry, recalled: Recollection) -> bool:
+        """Whether a message an earlier process had is still to be dealt with, as far as its body does not matter."""
+        if recalled.kind is RecollectionKind.DONE:
+            return False
+        if recalled.kind is RecollectionKind.MOVED:
+            return self._ledger.supersede(recalled)
+        if recalled.kind is RecollectionKind.DECIDED:
+            decision = decode_decision(recalled.decision)
+            if decision is None:  # a form this version does not know: no more is certain than that it may be sent
+                entry.recalled = msgspec.structs.replace(recalled, kind=RecollectionKind.SENT)
+            elif decision.outcome is Outcome.RETRY:
+                return self._ledger.supersede(recalled)
+        return True
 
     def _judge(self, item: OutboxItem, entry: LedgerEntry) -> None:
         body: bytes | None = None
@@ -301,7 +346,14 @@ class Scheduler:
         self._consider(item, entry, message)
 
     def _consider(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:
-        """Without content, expired, delayed, or to be started now (spec messages.md 2, steps 5 to 8)."""
+        """Decided before, or without content, expired, delayed, or to be started now (spec messages.md 2, 5 to 8)."""
+        decision = _decision_of(entry.recalled)
+        if decision is not None:
+            self._settle_for(item, entry, self._complete(item, entry, message, decision))
+            return
+        if entry.is_doubtful and self._rules.held_queue is not None:
+            self._settle_for(item, entry, self._publisher.hold(item, entry, message, self._rules.held_queue))
+            return
         most = self._rules.max_redeliveries
         if most and item.properties.delivery_count >= most:
             refusal = Unusable(DeliveryState.AMQP, Scope.MESSAGE, f"handed out {item.properties.delivery_count} times")
@@ -367,10 +419,10 @@ class Scheduler:
             self._held_bytes += len(item.body)
             self._park(item, job.entry, job.message, job.seen_at, job.target, ticket.verdict)
             return
-        for waiting in self._ledger.abandon(job.entry):
-            self.accept(waiting)
-        if item.is_held:
-            self.accept(item)
+        waiting = self._ledger.abandon(job.entry)
+        self._take_again(item)
+        for redelivery in waiting:
+            self.accept(redelivery)
 
     def _hold(self, item: OutboxItem, seconds: float) -> None:
         """Look at the item again in a moment."""
@@ -379,8 +431,19 @@ class Scheduler:
     def _look_again(self, item: OutboxItem) -> None:
         del self._waiting_due[item]
         self._done(item)
+        self._take_again(item)
+
+    def _take_again(self, item: OutboxItem) -> None:
+        """Look at an item again that was not started; one the broker took back will be a new one."""
         if item.is_held:
             self.accept(item)
+        else:
+            self._ledger.owe(item)
+
+    def _drop(self, item: OutboxItem) -> None:
+        """Forget an item the broker took back before it was started."""
+        self._done(item)
+        self._ledger.owe(item)
 
     def _settle_for(self, item: OutboxItem, entry: LedgerEntry, work: Coroutine[Any, Any, None]) -> None:
         """Settle a message that is not started."""
@@ -441,10 +504,19 @@ class Scheduler:
         )  # fmt: skip
         self._observer.attempt_finished(None, attempt, Outcome.FAILURE, error, self._latency(item))
 
+    async def _complete(self, item: OutboxItem, entry: LedgerEntry, message: Message, decision: Decision) -> None:
+        """Publish what was decided before this process began."""
+        error = decision.error
+        attempt, outcome = await self._publisher.publish(
+            item, entry, message, decision.attempt, decision.outcome, decision.seen_at, decision.next_at, error,
+            decision.trail,
+        )  # fmt: skip
+        self._observer.attempt_finished(message, attempt, outcome, error, self._latency(item))
+
     async def _fail(self, item: OutboxItem, entry: LedgerEntry, message: Message, error: DeliveryError) -> None:
         attempt = self._failed_attempt(error, message.attempts)
         seen_at = message.seen_at or attempt.at
-        await self._publisher.publish(item, entry, message, attempt, Outcome.FAILURE, seen_at, None, error)
+        attempt, _ = await self._publisher.publish(item, entry, message, attempt, Outcome.FAILURE, seen_at, None, error)
         self._observer.attempt_finished(message, attempt, Outcome.FAILURE, error, self._latency(item))
 
     def _failed_attempt(self, error: DeliveryError, earlier: int) -> Attempt:
@@ -486,3 +558,10 @@ class Scheduler:
         if prefetch != self._prefetch and self._consumption is not None:
             self._prefetch = prefetch
             self._run(self._consumption.set_prefetch(prefetch))
+
+
+def _decision_of(recalled: Recollection | None) -> Decision | None:
+    """What was decided about a message before this process began."""
+    if recalled is None or recalled.kind is not RecollectionKind.DECIDED:
+        return None
+    return decode_decision(recalled.decision)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
+from relayq.delivery.waiting import JOURNAL_IS_DOWN, PARKED_SECONDS, NotNowError
 from relayq.model import (
     ConnectionLost,
     DeliveryError,
@@ -44,6 +44,8 @@ _HOST_STATES = AUTH_STATES | {DeliveryState.INTRO, DeliveryState.EHLO, DeliveryS
 _UNTRANSFERRED = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 _MESSAGE = DeliveryState.MESSAGE
 _READ_LIMIT = 1 << 16
+BeforeContent = Callable[[], Awaitable[object] | None]
+"""Called right before content leaves; ``None`` for "go on". May raise ``NotNowError``."""
 NO_LIMIT = 86_400.0
 """Seconds: the clock of somebody else, such as the store's, comes long before."""
 _TLS_ERRORS: dict[TlsFailureKind, type[DeliveryError]] = {
@@ -159,6 +161,8 @@ class Session(asyncio.Protocol):
         self._sent = 0
         self._sent_content = 0
         self._content_octets = 0
+        self._before_content: BeforeContent | None = None
+        self._held: bytes | None = None
 
     @property
     def client(self) -> SmtpClient:
@@ -234,17 +238,57 @@ class Session(asyncio.Protocol):
             return
         state = client.state
         if out:
-            if state is _MESSAGE:
-                if self._is_too_late_for_content():
-                    return
-                self._sent_content += self._content_octets
-                self._content_octets = 0
-            self._sent += len(out)
-            assert self._transport is not None
-            self._transport.write(out)
+            if state is _MESSAGE and not self._may_send_content(out):
+                return
+            self._write(out)
         # Octets that complete nothing buy the peer no time, or one octet per minute would hold a message for ever.
         if out or has_event or state is not self._timed_state:
             self._move_deadline()
+
+    def _write(self, out: bytes) -> None:
+        self._sent += len(out)
+        assert self._transport is not None
+        self._transport.write(out)
+
+    def _may_send_content(self, out: bytes) -> bool:
+        """Whether content may leave now; false when it never will, or has to wait for its note in the journal."""
+        if self._is_too_late_for_content():
+            return False
+        before, self._before_content = self._before_content, None
+        if before is not None:
+            try:
+                noted = before()
+            except NotNowError as wait:
+                self._break_off(wait)
+                return False
+            if noted is not None:
+                self._held = out
+                self._move_deadline()
+                asyncio.ensure_future(noted).add_done_callback(self._release_content)
+                return False
+        self._sent_content += self._content_octets
+        self._content_octets = 0
+        return True
+
+    def _release_content(self, noted: asyncio.Future[object]) -> None:
+        """The note is safe; if the message is still there its content leaves."""
+        out, self._held = self._held, None
+        if self.is_closed or self._is_quitting or out is None or self._waiter is None or self._waiter.done():
+            self.abort()
+        elif noted.cancelled() or noted.exception() is not None:
+            self._break_off(NotNowError(PARKED_SECONDS, JOURNAL_IS_DOWN))
+        else:
+            self._sent_content += self._content_octets
+            self._content_octets = 0
+            self._write(out)
+            self._move_deadline()
+
+    def _break_off(self, wait: NotNowError) -> None:
+        """End the session instead of sending content; the message gets no result."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(wait)
+        self.abort()
 
     def _is_too_late_for_content(self) -> bool:
         """Break off instead of starting content that could not be answered in time (spec delivery.md 8.1)."""
@@ -253,19 +297,19 @@ class Session(asyncio.Protocol):
             return False
         if self._loop.time() + self._timeouts.message <= limit:
             return False
-        self._waiter = None
-        waiter.set_exception(NotNowError(PARKED_SECONDS, "no time left to send content"))
-        self.abort()
+        self._break_off(NotNowError(PARKED_SECONDS, "no time left to send content"))
         return True
 
     def _pass_on(self, event: Event) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             self._waiter = None
-            if self._is_write_paused and isinstance(event, Delivered):
+            if (self._is_write_paused or self._held is not None) and isinstance(event, Delivered):
                 # Agreement to content that is still in our own buffer is no agreement.
                 event = Broken(_MESSAGE, ResultType.INVALID, reply=event.reply)
             waiter.set_result(event)
+            if self._held is not None:
+                self.abort()  # it waits for content that will not come any more
         elif isinstance(event, Ready):
             if not self._is_quitting:
                 self._owner.session_ready(self)
@@ -430,7 +474,11 @@ class Session(asyncio.Protocol):
             self._attempt_deadline = None
 
     async def transact(
-        self, transaction: Transaction, attempt_deadline: float, load: Callable[[], Awaitable[bytes]] | None = None
+        self,
+        transaction: Transaction,
+        attempt_deadline: float,
+        load: Callable[[], Awaitable[bytes]] | None = None,
+        before_content: BeforeContent | None = None,
     ) -> Reply:
         """Send one message; returns the final reply.
 
@@ -439,12 +487,14 @@ class Session(asyncio.Protocol):
             attempt_deadline: Instant of the loop's clock at which the attempt has to end unless content is being sent.
             load: Brings the content if the transaction has none: asked once the recipient is accepted, and dropped
                 when the peer speaks or leaves meanwhile. It has a time limit of its own, and raises ``DeliveryError``.
+            before_content: Called right before content leaves; what it returns is waited for.
 
         Raises:
             DeliveryError: Whatever else happened.
-            NotNowError: Too little time is left to send the content.
+            NotNowError: Too little time is left to send the content, or ``before_content`` raised it.
         """
         self._idle_seconds = None
+        self._before_content = before_content
         self.has_answered = False
         is_ready = self.is_ready
         if is_ready:
@@ -462,6 +512,7 @@ class Session(asyncio.Protocol):
                 event = await self._send_loaded(load)
         finally:
             self._attempt_deadline = None
+            self._before_content = None
             if is_ready and self.client.positive_reply_seen:
                 self.has_answered = self.is_working = True
         assert isinstance(event, Delivered)

@@ -20,5 +20,7 @@ class NotNowError(Exception):
 PARKED_SECONDS = 60.0
 """Delay of a message that is due but may not start, for a reason that says nothing about its destination."""
 
+JOURNAL_IS_DOWN = "journal is down"
+
 CRASHED_SECONDS = 300.0
 """Delay of a message whose handling failed unexpectedly (spec amqp.md 6)."""

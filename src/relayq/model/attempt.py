@@ -51,7 +51,7 @@ class Outcome(enum.StrEnum):
     RETRY = "retry"
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One entry of the JSON array ``results`` (spec results.md 2).
 
     Attributes:
@@ -63,6 +63,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         status: Enhanced status, given exactly when ``code`` is.
         description: What the peer said, ``None`` if it said nothing that led to the result.
         extra: Further members of the result object in order, already JSON values (spec results.md 10).
+        possible_duplicate: The message may have been accepted by a server before, in an attempt without a result.
     """
 
     state: DeliveryState
@@ -75,3 +76,4 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     status: str | None = None
     description: str | None = None
     extra: tuple[tuple[str, object], ...] = ()
+    possible_duplicate: bool = False

@@ -109,6 +109,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     priority: int | None = None
     tags: tuple[str, ...] = ()
 
+    @property
+    def is_doubtful(self) -> bool:
+        """It says of itself that it may have been accepted by a server before."""
+        raw = self.members.get("possible-duplicate")
+        return raw is not None and bytes(raw) == b"true"
+
     def __repr__(self) -> str:
         """What tells it from others, without content and keys: this lands in logs."""
         sender = self.sender.text if self.sender is not None else ""

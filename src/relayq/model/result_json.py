@@ -52,7 +52,9 @@ def decode_origin(past: PastAttempt) -> str | None:
         return None
 
 
-class _ResultObject(msgspec.Struct, omit_defaults=True, rename={"origin": "from"}):
+class _ResultObject(
+    msgspec.Struct, omit_defaults=True, rename={"origin": "from", "possible_duplicate": "possible-duplicate"}
+):
     """Order of the members is the order of spec results.md 2."""
 
     state: str
@@ -64,6 +66,7 @@ class _ResultObject(msgspec.Struct, omit_defaults=True, rename={"origin": "from"
     code: int | None = None
     status: str | None = None
     description: str | None = None
+    possible_duplicate: bool = False
 
 
 def encode_attempt(attempt: Attempt) -> bytes:
@@ -79,6 +82,7 @@ def encode_attempt(attempt: Attempt) -> bytes:
             attempt.code,
             attempt.status,
             attempt.description,
+            attempt.possible_duplicate,
         )
     )
     if not attempt.extra:

@@ -19,6 +19,7 @@ from relayq.ports.broker import (
 from relayq.ports.clock import Clock
 from relayq.ports.domain_policies import DomainPolicies
 from relayq.ports.fetcher import DownloadError, Fetched, Fetcher
+from relayq.ports.journal import JournalEntry, JournalError, OutcomeJournal, Recollection, RecollectionKind
 from relayq.ports.network import (
     BindError,
     ConnectError,
@@ -53,18 +54,23 @@ __all__ = [
     "DownloadError",
     "Fetched",
     "Fetcher",
+    "JournalEntry",
+    "JournalError",
     "LocalShortageError",
     "MessageStore",
     "MxRecord",
     "Network",
     "Observer",
     "OutboxItem",
+    "OutcomeJournal",
     "Parking",
     "Properties",
     "Publication",
     "QueueInspector",
     "QueueRole",
     "QueueState",
+    "Recollection",
+    "RecollectionKind",
     "Resolver",
     "Secured",
     "StoreAddress",

@@ -31,6 +31,7 @@ class Properties(msgspec.Struct, frozen=True, kw_only=True):
         headers: Encoded AMQP field table without its length, broker bookkeeping already removed; empty when none.
         timestamp: Seconds since the epoch as the producer gave it.
         delivery_count: How often the broker handed it out before, where it counts; never republished.
+        copy_id: Identity that :class:`Publication` gave it, empty for none; not repeated by a republication.
     """
 
     content_encoding: str | None = None
@@ -44,6 +45,7 @@ class Properties(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: int | None = None
     headers: bytes = b""
     delivery_count: int = 0
+    copy_id: bytes = b""
 
 
 class QueueRole(enum.Enum):
@@ -88,6 +90,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
         parking: Keep it here until it is drained, at the latest until its time is over; then it appears in ``queue``,
             which is the outbox.
         is_verbatim: ``body`` is as it was consumed, in the encoding that ``properties`` name: never compressed again.
+        copy_id: Identity of a copy for the outbox, to recognise it when it is handed out; empty for none. A broker
+            whose :meth:`Broker.settle` is one transaction need not keep it.
     """
 
     queue: str
@@ -97,6 +101,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime | None = None
     parking: Parking | None = None
     is_verbatim: bool = False
+    copy_id: bytes = b""
 
 
 class OutboxItem(Protocol):
@@ -127,6 +132,11 @@ class OutboxItem(Protocol):
     @property
     def consumed_at(self) -> float:
         """Monotonic instant of the hand-out."""
+        ...
+
+    @property
+    def identity(self) -> bytes:
+        """What it keeps when it is handed out again and shares with no other message; empty if nothing is known."""
         ...
 
     @property
@@ -219,6 +229,13 @@ class BrokerListener(Protocol):
 
     def items_lost(self) -> None:
         """Items of a lost connection or consumer are no longer held."""
+        ...
+
+    def replace_copy(self, publication: Publication) -> Publication | None:
+        """A copy for the outbox was published, its confirm did not come: what to publish now.
+
+        The broker may have it, so that publishing it again as it is could make it two mails. ``None``: it has it.
+        """
         ...
 
     def unroutable(self, publication: Publication) -> None:

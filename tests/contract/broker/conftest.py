@@ -54,6 +54,9 @@ class RecordingListener:
     def items_lost(self) -> None:
         self.losses.put_nowait(None)
 
+    def replace_copy(self, publication: Publication) -> Publication | None:
+        return publication
+
     def unroutable(self, publication: Publication) -> None:
         self.unroutables.put_nowait(publication)
 

@@ -44,6 +44,7 @@ class Item:
     redelivered = False
     consumed_at = 0.0
     is_held = True
+    identity = b""
 
     def __init__(self, body: bytes) -> None:
         self.body = body

@@ -69,6 +69,7 @@ class Item:
     redelivered: bool = False
     consumed_at: float = 0.0
     is_held: bool = True
+    identity: bytes = b""
 
 
 def render(body: bytes, how: Callable[[OutboxItem], bytes], encoding: str | None = None) -> bytes:

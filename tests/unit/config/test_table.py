@@ -101,6 +101,11 @@ smtp-sink-port 25
 smtp-sink-username
 smtp-sink-password
 storage-threads 1
+rabbitmq-held
+journal-directory auto
+journal-sync second
+journal-max-size 256MB
+journal-failure continue
 download-cache
 database-address
 database-validate true

@@ -69,7 +69,8 @@ def random_text(length: int) -> str:
 async def publish(desk: Desk, outcome: Outcome, **members: Any) -> Outcome:
     item, entry, message = await desk.consume(mail("m1", **members))
     next_at = desk.clock.now() + timedelta(seconds=600) if outcome is Outcome.RETRY else None
-    return await desk.publisher.publish(item, entry, message, desk.attempt, outcome, desk.clock.now(), next_at)
+    published = await desk.publisher.publish(item, entry, message, desk.attempt, outcome, desk.clock.now(), next_at)
+    return published[1]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
@@ -102,6 +102,11 @@ class Stage:
         self.session.messages += 1
         transaction = Transaction(sender=address("b@shop.test"), recipient=address("a@x.test"), content=content, **more)
         return self.run(self.session.transact(transaction, deadline))
+
+    def send_noting(self, note: Callable[[], asyncio.Future[object] | None]) -> asyncio.Task[Reply]:
+        self.session.messages += 1
+        transaction = Transaction(sender=address("b@shop.test"), recipient=address("a@x.test"), content=CONTENT)
+        return self.run(self.session.transact(transaction, NEVER, before_content=note))
 
     def pass_time(self, seconds: float) -> None:
         self.loop.advance(seconds)
@@ -493,3 +498,127 @@ def test_a_limit_that_has_come_already(stage: Stage) -> None:
     stage.loop.call_soon(stage.session.data_received, b"220 mx.test\r\n")
     stage.loop.settle()
     assert cell(starting) == (DeliveryState.EHLO, ResultType.TIMEOUT, Scope.SESSION)
+
+
+# --- the note in front of the content -------------------------------------------------------------------------------
+
+
+class Note:
+    """Called right before content leaves."""
+
+    def __init__(self, stage: Stage, *, takes_time: bool = False, error: Exception | None = None) -> None:
+        self.calls = 0
+        self.future: asyncio.Future[object] | None = stage.loop.create_future() if takes_time else None
+        self.written = b""
+        self._stage = stage
+        self._error = error
+
+    def __call__(self) -> asyncio.Future[object] | None:
+        self.calls += 1
+        self.written = bytes(self._stage.transport.written)
+        if self._error is not None:
+            raise self._error
+        return self.future
+
+    def make(self) -> None:
+        """It is on disk."""
+        assert self.future is not None
+        self.future.set_result(None)
+        self._stage.loop.settle()
+
+
+def test_the_note_is_made_after_the_go_ahead_and_before_the_content(stage: Stage) -> None:
+    stage.open(b"PIPELINING")
+    note = Note(stage)
+    task = stage.send_noting(note)
+    stage.say(b"250 ok", b"250 ok")
+    assert note.calls == 0
+    stage.say(b"354 go")
+    assert note.calls == 1
+    assert b"Hello" not in note.written
+    assert stage.transport.written.endswith(b"Hello.\r\n.\r\n")
+    stage.say(b"250 taken")
+    assert task.result().code == 250
+
+
+def test_a_mail_that_is_refused_needs_no_note(stage: Stage) -> None:
+    """The dot that ends a DATA phase nobody wanted is no content either."""
+    stage.open(b"PIPELINING")
+    note = Note(stage)
+    task = stage.send_noting(note)
+    stage.say(b"250 ok", b"550 no", b"354 go", b"554 nothing there")
+    assert cell(task)[:2] == (DeliveryState.RCPTTO, ResultType.ERROR)
+    assert note.calls == 0
+
+
+def test_content_waits_for_a_note_that_takes_time(stage: Stage) -> None:
+    stage.open()
+    note = Note(stage, takes_time=True)
+    task = stage.send_noting(note)
+    stage.say(b"250 ok", b"250 ok", b"354 go")
+    assert b"Hello" not in stage.transport.written
+    note.make()
+    assert stage.transport.written.endswith(b"Hello.\r\n.\r\n")
+    stage.say(b"250 taken")
+    assert task.result().code == 250
+
+
+def test_what_is_said_before_the_content_left_agrees_to_nothing(stage: Stage) -> None:
+    stage.open()
+    note = Note(stage, takes_time=True)
+    task = stage.send_noting(note)
+    stage.say(b"250 ok", b"250 ok", b"354 go", b"250 taken")
+    assert cell(task)[:2] == (DeliveryState.MESSAGE, ResultType.INVALID)
+    note.make()
+    assert b"Hello" not in stage.transport.written
+    assert stage.session.is_closed
+
+
+def test_a_peer_that_leaves_before_the_content_left(stage: Stage) -> None:
+    stage.open()
+    note = Note(stage, takes_time=True)
+    task = stage.send_noting(note)
+    stage.say(b"250 ok", b"250 ok", b"354 go")
+    stage.session.eof_received()
+    stage.loop.settle()
+    assert cell(task)[:2] == (DeliveryState.MESSAGE, ResultType.LOST)
+    note.make()
+    assert b"Hello" not in stage.transport.written
+
+
+def test_a_note_that_never_comes_is_timed(stage: Stage) -> None:
+    stage.open()
+    note = Note(stage, takes_time=True)
+    task = stage.send_noting(note)
+    stage.say(b"250 ok", b"250 ok", b"354 go")
+    stage.pass_time(91)
+    assert cell(task)[:2] == (DeliveryState.MESSAGE, ResultType.TIMEOUT)
+    note.make()
+    assert b"Hello" not in stage.transport.written
+
+
+@pytest.mark.parametrize("takes_time", [False, True])
+def test_no_note_no_content(stage: Stage, takes_time: bool) -> None:
+    stage.open()
+    error: Exception = OSError("disk") if takes_time else NotNowError(60.0, "journal is down")
+    note = Note(stage, takes_time=takes_time, error=None if takes_time else error)
+    task = stage.send_noting(note)
+    stage.say(b"250 ok", b"250 ok", b"354 go")
+    if note.future is not None:
+        note.future.set_exception(error)
+        stage.loop.settle()
+    assert isinstance(task.exception(), NotNowError)
+    assert b"Hello" not in stage.transport.written
+    stage.loop.settle()
+    assert stage.session.is_closed
+
+
+def test_a_message_that_was_called_off_sends_nothing_when_its_note_is_there(stage: Stage) -> None:
+    stage.open()
+    note = Note(stage, takes_time=True)
+    task = stage.send_noting(note)
+    stage.say(b"250 ok", b"250 ok", b"354 go")
+    task.cancel()
+    stage.loop.settle()
+    note.make()
+    assert b"Hello" not in stage.transport.written

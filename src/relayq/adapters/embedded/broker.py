@@ -49,6 +49,11 @@ class EmbeddedItem:
         return self._properties
 
     @property
+    def identity(self) -> bytes:
+        """Its number in the file, which is never used twice."""
+        return self.id.to_bytes(8, "little")
+
+    @property
     def is_held(self) -> bool:
         """Whether it is neither settled nor given back."""
         return self.is_open and self.consumption.is_alive

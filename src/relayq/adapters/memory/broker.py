@@ -38,6 +38,10 @@ class RecordingListener:
         """Keep the event."""
         self.losses += 1
 
+    def replace_copy(self, publication: Publication) -> Publication | None:
+        """As it is."""
+        return publication
+
     def unroutable(self, publication: Publication) -> None:
         """Keep the event."""
         self.unroutable_publications.append(publication)
@@ -47,6 +51,7 @@ class MemoryItem:
     """`relayq.ports.OutboxItem` of the memory broker."""
 
     __slots__ = ("consumed_at", "consumption", "is_held", "message", "redelivered")
+    identity = b""
 
     def __init__(self, consumption: MemoryConsumption, message: StoredMessage, consumed_at: float) -> None:
         self.consumption = consumption

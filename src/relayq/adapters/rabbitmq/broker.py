@@ -71,6 +71,7 @@ class RabbitMqBroker:
                 self._log,
                 self._blocked_changed,
                 self._listener.unroutable,
+                self._listener.replace_copy,
             )
             for number in range(1, self._options.publishers + 1)
         )

@@ -29,6 +29,11 @@ class RabbitMqItem(msgspec.Struct, eq=False):
     channel: ConsumerChannel
     is_held: bool = True
 
+    @property
+    def identity(self) -> bytes:
+        """That of the copy it is, if this program published it."""
+        return self.properties.copy_id
+
     def __repr__(self) -> str:
         return f"<RabbitMqItem {self.tag}, {len(self.body)} bytes{'' if self.is_held else ', not held'}>"
 

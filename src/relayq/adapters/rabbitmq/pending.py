@@ -52,6 +52,7 @@ class PendingPublish(msgspec.Struct, eq=False):
         queue: Routing key of the last publish; a delayed copy goes to a delay queue.
         block: Encoded properties of the last publish.
         sent_at: When it was last published, by the clock of the event loop.
+        is_uncertain: It was published before and the broker did not say whether it has it.
         tries: How often it had to wait before it was published again.
         is_unparkable: Its parking queue cannot be used: it takes a delay queue instead.
     """
@@ -63,6 +64,7 @@ class PendingPublish(msgspec.Struct, eq=False):
     block: bytes = b""
     sent_at: float = 0.0
     tries: int = 0
+    is_uncertain: bool = False
     is_compressed: bool = False
     is_returned: bool = False
     was_redeclared: bool = False
@@ -115,15 +117,16 @@ class MessageEncoder:
 
     def block(self, pending: PendingPublish, queue: str) -> bytes:
         """Property block of a publish to ``queue``; compresses the body when that is asked for."""
-        properties = pending.publication.properties
+        properties, copy_id = pending.publication.properties, pending.publication.copy_id
         is_delayed = queue.startswith(self._delay_prefix)
         has_priority = not (is_delayed and self._drops_delay_priority())
         if pending.publication.is_verbatim:
-            return self._encode(properties, properties.content_encoding, has_priority=has_priority)
+            return self._encode(properties, properties.content_encoding, has_priority=has_priority, copy_id=copy_id)
         if self._options.gzip and not pending.is_compressed:
             pending.compress()
-        if pending.is_compressed or not has_priority:
-            return self._encode(properties, "gzip" if pending.is_compressed else None, has_priority=has_priority)
+        if pending.is_compressed or not has_priority or copy_id:
+            encoding = "gzip" if pending.is_compressed else None
+            return self._encode(properties, encoding, has_priority=has_priority, copy_id=copy_id)
         block = self._blocks.get(properties)
         if block is None:
             block = self._encode(properties, None, has_priority=True)
@@ -133,10 +136,16 @@ class MessageEncoder:
                 self._blocks[properties] = block
         return block
 
-    def _encode(self, properties: Properties, encoding: str | None, *, has_priority: bool) -> bytes:
+    def _encode(
+        self, properties: Properties, encoding: str | None, *, has_priority: bool, copy_id: bytes = b""
+    ) -> bytes:
         persistent = self._options.persistent or properties.persistent
         return encode_properties(
-            properties, persistent=persistent, content_encoding=encoding, has_priority=has_priority
+            properties,
+            persistent=persistent,
+            content_encoding=encoding,
+            has_priority=has_priority,
+            copy_id=copy_id,
         )
 
     def _drops_delay_priority(self) -> bool:

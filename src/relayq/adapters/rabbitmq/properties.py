@@ -35,6 +35,7 @@ TRANSIENT = 1
 CACHED_BLOCKS = 1024
 LONGEST_CACHED_BLOCK = 512
 
+COPY_OCTETS = 16
 _LONGEST_SHORT_STRING = 255
 _TIMESTAMP_MASK = (1 << 64) - 1
 _UINT16 = struct.Struct(">H")
@@ -44,6 +45,9 @@ _UINT64 = struct.Struct(">Q")
 # Spec amqp.md 7: bookkeeping of the broker, and CC/BCC, which would route extra copies.
 _DELIVERY_COUNT = b"x-delivery-count"
 _DROPPED_HEADERS = frozenset({b"x-death", _DELIVERY_COUNT, b"x-acquired-count", b"x-delay", b"CC", b"BCC"})
+COPY_HEADER = b"x-relayq-copy"
+"""Identity of a copy this program published to the outbox, in hexadecimal digits; never repeated."""
+_DROPPED_HEADERS |= {COPY_HEADER}
 _DROPPED_PREFIXES = (b"x-first-death-", b"x-last-death-")
 
 # Octets of a field value after its type octet (RabbitMQ's errata of the field types); long ones carry their length.
@@ -96,7 +100,7 @@ def decode_properties(block: bytes) -> Properties:  # noqa: C901 - one branch pe
     position = 2
     content_encoding = correlation_id = reply_to = message_id = kind = app_id = None
     priority = timestamp = None
-    headers = b""
+    headers = copy_id = b""
     delivery_count = 0
     persistent = False
     try:
@@ -105,7 +109,7 @@ def decode_properties(block: bytes) -> Properties:  # noqa: C901 - one branch pe
         if flags & CONTENT_ENCODING:
             content_encoding, position = _short_string(block, position)
         if flags & HEADERS:
-            headers, delivery_count, position = _headers(block, position)
+            headers, delivery_count, copy_id, position = _headers(block, position)
         if flags & DELIVERY_MODE:
             persistent = block[position] == PERSISTENT
             position += 1
@@ -147,6 +151,7 @@ def decode_properties(block: bytes) -> Properties:  # noqa: C901 - one branch pe
         timestamp=timestamp,
         headers=headers,
         delivery_count=delivery_count,
+        copy_id=copy_id,
     )
 
 
@@ -157,14 +162,15 @@ def _short_string(block: bytes, position: int) -> tuple[str, int]:
     return block[start:end].decode("utf-8", "replace"), end
 
 
-def _headers(block: bytes, position: int) -> tuple[bytes, int, int]:
-    """Headers that may be republished, how often a quorum queue handed the message out before, where the table ends."""
+def _headers(block: bytes, position: int) -> tuple[bytes, int, bytes, int]:
+    """Headers that may be republished, hand-outs a quorum queue counted, identity of a copy, where the table ends."""
     start = position + 4
     end = start + _UINT32.unpack_from(block, position)[0]
     if end > len(block):
         raise ProtocolError("header table longer than its block")
     table = block[start:end]
-    return drop_bookkeeping(table), _delivery_count(table) if _DELIVERY_COUNT in table else 0, end
+    count = _delivery_count(table) if _DELIVERY_COUNT in table else 0
+    return drop_bookkeeping(table), count, _copy_id(table) if COPY_HEADER in table else b"", end
 
 
 def _delivery_count(table: bytes) -> int:
@@ -179,6 +185,21 @@ def _delivery_count(table: bytes) -> int:
             return max(int.from_bytes(table[start + 1 : end], "big", signed=True), 0)
         position = end
     return 0
+
+
+def _copy_id(table: bytes) -> bytes:
+    """What the header says; empty when it is not of our making."""
+    position = 0
+    while position < len(table) and (end := _field_end(table, position)) is not None:
+        name_end = position + 1 + table[position]
+        if table[position + 1 : name_end] == COPY_HEADER and table[name_end] == ord("S"):
+            try:
+                copy_id = bytes.fromhex(table[name_end + 5 : end].decode("ascii"))
+            except ValueError:
+                return b""
+            return copy_id if len(copy_id) == COPY_OCTETS else b""
+        position = end
+    return b""
 
 
 def drop_bookkeeping(table: bytes) -> bytes:
@@ -221,24 +242,31 @@ def _field_end(table: bytes, position: int) -> int | None:
 
 
 def encode_properties(
-    properties: Properties, *, persistent: bool, content_encoding: str | None, has_priority: bool = True
+    properties: Properties,
+    *,
+    persistent: bool,
+    content_encoding: str | None,
+    has_priority: bool = True,
+    copy_id: bytes = b"",
 ) -> bytes:
     """Encode a property block, flags included.
 
     Args:
-        properties: What is carried over; its ``persistent`` and ``content_encoding`` are not looked at.
+        properties: What is carried over; its ``persistent``, ``content_encoding`` and ``copy_id`` are not looked at.
         persistent: Delivery mode 2 instead of 1.
         content_encoding: As published, ``None`` = absent.
         has_priority: ``False`` leaves the priority out.
+        copy_id: Identity of a copy for the outbox, empty for none.
     """
     flags = CONTENT_TYPE | DELIVERY_MODE
     parts = [b"", JSON_TYPE]
     if content_encoding is not None:
         flags |= CONTENT_ENCODING
         parts.append(encode_short_string(content_encoding))
-    if properties.headers:
+    headers = properties.headers + _copy_field(copy_id) if copy_id else properties.headers
+    if headers:
         flags |= HEADERS
-        parts += (_UINT32.pack(len(properties.headers)), properties.headers)
+        parts += (_UINT32.pack(len(headers)), headers)
     parts.append(b"\x02" if persistent else b"\x01")
     if has_priority and properties.priority is not None:
         flags |= PRIORITY
@@ -263,6 +291,11 @@ def encode_properties(
         parts.append(encode_short_string(properties.app_id))
     parts[0] = _UINT16.pack(flags)
     return b"".join(parts)
+
+
+def _copy_field(copy_id: bytes) -> bytes:
+    value = copy_id.hex().encode("ascii")
+    return bytes((len(COPY_HEADER),)) + COPY_HEADER + b"S" + _UINT32.pack(len(value)) + value
 
 
 def encode_short_string(text: str) -> bytes:

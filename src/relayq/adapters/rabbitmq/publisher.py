@@ -59,6 +59,7 @@ class Publisher:
         log: Log,
         on_blocked_changed: Callable[[], None],
         on_unroutable: Callable[[Publication], None],
+        replace_copy: Callable[[Publication], Publication | None],
     ) -> None:
         self.is_blocked = False
         self.max_publish = options.max_publish or MAX_BODY_BYTES
@@ -68,6 +69,7 @@ class Publisher:
         self._log = log
         self._on_blocked_changed = on_blocked_changed
         self._on_unroutable = on_unroutable
+        self._replace_copy = replace_copy
         self._encoder = MessageEncoder(options, clock)
         self._throttle = options.throttle
         self._loop = asyncio.get_running_loop()
@@ -174,6 +176,13 @@ class Publisher:
             self._send(waiting.popleft())
 
     def _send(self, pending: PendingPublish) -> None:
+        if pending.is_uncertain and pending.publication.copy_id:
+            replaced = self._replace_copy(pending.publication)
+            if replaced is None:
+                pending.settlement.one_done()
+                return
+            pending.publication = replaced
+            pending.is_uncertain = False
         queue = self._encoder.queue_for(pending)
         frame = self._publish_frames.get(queue)
         if frame is None or (queue in self._leases and self._is_over(self._leases[queue])):
@@ -281,6 +290,7 @@ class Publisher:
     def _confirmed(self, pending: PendingPublish, is_positive: bool) -> None:
         if not is_positive:
             self._complain(f"the broker refuses messages for {pending.queue!r}; they are published again")
+            pending.is_uncertain = True
             self._publish_later(pending)
         elif not pending.is_returned:
             pending.settlement.one_done()
@@ -314,6 +324,8 @@ class Publisher:
 
     def take_closed(self, error: ChannelClosedError) -> None:
         """The channel is gone: everything unconfirmed goes out again on the next one."""
+        for pending in self._unconfirmed.values():
+            pending.is_uncertain = True
         self._waiting.extendleft(reversed(self._unconfirmed.values()))
         too_large = _TOO_LARGE.search(error.text) if error.code == PRECONDITION_FAILED else None
         if too_large is not None:

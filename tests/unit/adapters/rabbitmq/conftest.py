@@ -38,6 +38,9 @@ class Recorder:
     def items_lost(self) -> None:
         self.losses.put_nowait(None)
 
+    def replace_copy(self, publication: Publication) -> Publication | None:
+        return publication
+
     def unroutable(self, publication: Publication) -> None:
         self.unroutables.put_nowait(publication)
 
