@@ -22,6 +22,7 @@ from relayq.config import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
     from relayq.config import Settings
+    from relayq.ports import Resolver
 
 DEFAULT_LIMIT: Final = 10.0
 NAME_LIMIT: Final = 3.0
@@ -36,10 +37,12 @@ class DoctorOptions:
     Attributes:
         limit: Seconds for one check.
         management_url: Of RabbitMQ's management plugin; may hold a password.
+        message: File with a message whose keys are looked at.
     """
 
     limit: float
-    management_url: str | None = field(default=None, repr=False)
+    management_url: str | None = field(repr=False)
+    message: Path | None
 
 
 @click.command(
@@ -50,6 +53,7 @@ Examples:
   relayq doctor                       look at everything
   relayq doctor --problems            tell only what somebody should look at
   relayq doctor --json                for programs
+  relayq doctor --message mail.json   also the DKIM keys of a message, and what DNS says about them
 
 Nothing is changed: no queue is made, no message is taken. Exit code 0: nothing is wrong, perhaps with warnings; 78:
 something is wrong, and its fix is told. {SETTINGS_NOTE}""",
@@ -69,6 +73,12 @@ something is wrong, and its fix is told. {SETTINGS_NOTE}""",
     metavar="URL",
     help="RabbitMQ's management plugin, http://user:password@host:15672: policies, alarms, its clock.",
 )
+@click.option(
+    "--message",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also look at the DKIM keys of this message (JSON) and their DNS records.",
+)
 @takes_settings()
 def command(
     words: Sequence[str],
@@ -77,9 +87,11 @@ def command(
     as_json: bool,
     timeout: float,
     management_url: str | None,
+    message: Path | None,
 ) -> int:
     """Look at everything relayq needs: broker, DNS, addresses, store, machine; tell what is wrong, with its fix."""
-    findings = _diagnose(words, no_default_config, DoctorOptions(limit=timeout, management_url=management_url))
+    options = DoctorOptions(limit=timeout, management_url=management_url, message=message)
+    findings = _diagnose(words, no_default_config, options)
     if findings is None:
         return ExitCode.OK
     verdict = worst(findings)
@@ -137,11 +149,21 @@ async def _examine(settings: Settings, options: DoctorOptions) -> list[Finding]:
                 *name_server_checks(settings, RESOLV_CONF, limit),
                 *address_checks(settings, resolver, limit),
                 *store_checks(settings, limit),
+                *(() if options.message is None else _dkim_checks(options.message, resolver, limit)),
                 *machine_checks(settings, limit),
             ]
         )
     finally:
         await resolver.close()
+
+
+def _dkim_checks(path: Path, resolver: Resolver, limit: float) -> list[Check]:
+    from relayq.cli.doctor.dkim_keys import UnreadableMessageError, dkim_checks, read_keys
+
+    try:
+        return dkim_checks(read_keys(path), resolver, limit)
+    except UnreadableMessageError as error:
+        raise click.BadParameter(str(error), param_hint="--message") from None
 
 
 def _broker_checks(settings: Settings, options: DoctorOptions) -> list[Check]:
