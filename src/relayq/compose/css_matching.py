@@ -36,6 +36,7 @@ _FEW_TAGS = 500
 # One step takes 5 to 15 ns.
 _MAX_STEPS = 300_000_000
 _BATCH_STEPS = 30_000_000
+_REPAIR_STEPS = 2_000  # an element in a tree as deep as they get
 _MAX_MATCHES = 2_000_000
 
 _MARKED_RULES = ("style", "svg style,math style", "body", "script,style,template,template *")
@@ -67,6 +68,15 @@ class Patience(NamedTuple):
     is_late: Callable[[], bool] = never
     max_steps: int = UNLIMITED_STEPS
     max_new_css: int = MAX_CSS_CHARACTERS
+
+    def check(self) -> None:
+        """Look at the time.
+
+        Raises:
+            CssLimitError: It is up.
+        """
+        if self.is_late():
+            raise CssLimitError("inlining takes too long")
 
 
 class Matches(NamedTuple):
@@ -100,16 +110,15 @@ def match_selectors(markup: Markup, selectors: Sequence[Selector], patience: Pat
     if elements > MAX_ELEMENTS:
         raise CssLimitError(f"more than {MAX_ELEMENTS} elements")
     depth = orderly_depth(markup)
+    nesting = MAX_DEPTH if depth is None else depth
+    is_broken = depth is None and (elements > _FEW_TAGS or len(markup.pieces) > 4 * _FEW_TAGS * WIDTH)
+    _check_steps(selectors, elements, nesting, patience, is_broken=is_broken)
     mark, copy = _numbered_copy(markup, has_styles=any("style" in selector.attributes for selector in selectors))
-    if depth is None and (elements > _FEW_TAGS or len(copy) > 4 * _FEW_TAGS * WIDTH):
-        html = repair(copy)
-    else:
-        html = "".join(filter(None, copy))
+    html = repair(copy, patience.check) if is_broken else "".join(filter(None, copy))
     reader = _Reader(re.compile(rf' style="((?:r[0-9]+: 1;)+)(?:{mark}: ([0-9]+)")?'))
     numbers = iter(range(len(selectors)))
-    for batch in _batches(selectors, elements, MAX_DEPTH if depth is None else depth, patience.max_steps):
-        if patience.is_late():
-            raise CssLimitError("inlining takes too long")
+    for batch in _batches(selectors, elements, nesting):
+        patience.check()
         rules = [f"{rule}{{r{number}:1}}" for number, rule in enumerate(_MARKED_RULES)]
         rules += [f"{selector.engine}{{r{_FIRST + next(numbers)}:1}}" for selector in batch]
         reader.read(_run(html, "".join(rules)))
@@ -166,25 +175,38 @@ def _replacement(other: str) -> str:
     return ""
 
 
-def _batches(
-    selectors: Sequence[Selector], elements: int, nesting: int, max_steps: int
-) -> Iterator[Sequence[Selector]]:
+def _check_steps(
+    selectors: Sequence[Selector], elements: int, nesting: int, patience: Patience, *, is_broken: bool
+) -> None:
+    """Refuse what cannot be interrupted, and everything that is more than ``patience`` allows."""
+    most, total = 0, _REPAIR_STEPS * elements * is_broken
+    for selector in selectors:
+        steps = _steps(selector, elements, nesting)
+        most = max(most, steps)
+        total += steps
+    if most > _MAX_STEPS or total > patience.max_steps:
+        raise CssLimitError("inlining would take too long")
+
+
+def _steps(selector: Selector, elements: int, nesting: int) -> int:
+    """Work of matching a selector against all elements."""
+    assert selector.engine is not None
+    return elements * (1 + len(selector.engine) // 16 + nesting * selector.looks_up + elements * selector.looks_back)
+
+
+def _batches(selectors: Sequence[Selector], elements: int, nesting: int) -> Iterator[Sequence[Selector]]:
     """Selectors in groups, each of bounded work.
 
     An element keeps its matches in a list that is searched for each new one: so groups may not get too long either.
     """
     longest = max(int((_BATCH_STEPS * 4 / (elements + 1)) ** 0.5), 8)
-    first = steps = total = 0
+    first = steps = 0
     for number, selector in enumerate(selectors):
-        assert selector.engine is not None
-        per_element = 1 + len(selector.engine) // 16 + nesting * selector.looks_up + elements * selector.looks_back
-        total += elements * per_element
-        if elements * per_element > _MAX_STEPS or total > max_steps:
-            raise CssLimitError("inlining would take too long")
-        if number > first and (steps + elements * per_element > _BATCH_STEPS or number - first == longest):
+        more = _steps(selector, elements, nesting)
+        if number > first and (steps + more > _BATCH_STEPS or number - first == longest):
             yield selectors[first:number]
             first, steps = number, 0
-        steps += elements * per_element
+        steps += more
     yield selectors[first:]
 
 

@@ -13,7 +13,8 @@ to what browsers make of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from relayq.compose.html_scan import BREAKOUT, END, OPEN, WIDTH, Markup, end_name, words
 
@@ -48,6 +49,7 @@ _CONTEXTS = _CELLS | _TABLES | words("tr tbody thead tfoot caption colgroup")
 _OPEN_CONTEXTS = _CELLS | {"caption", "template"}
 _BETWEEN_CELLS = words("table tr tbody thead tfoot colgroup")
 _MAX_CACHED_TAG = 20
+_PIECES_PER_CHECK = 1000 * WIDTH
 _FOREIGN = frozenset(("svg", "math"))
 _INTEGRATION_POINTS = words("foreignobject desc title mi mo mn ms mtext annotation-xml")
 _NOT_NESTED = frozenset(("a", "nobr"))
@@ -109,10 +111,21 @@ class _Ends(dict[str, str]):
         return end
 
 
-def repair(pieces: Sequence[str | None]) -> str:
-    """The document with every element closed; takes what `Markup.pieces` holds."""
+def unhurried() -> None:
+    """There is always time."""
+
+
+def repair(pieces: Sequence[str | None], check: Callable[[], None] = unhurried) -> str:
+    """The document with every element closed.
+
+    Args:
+        pieces: What `Markup.pieces` holds.
+        check: Called now and then; raises to give up.
+    """
     elements = _OpenElements()
     for at in range(0, len(pieces) - 1, WIDTH):
+        if at % _PIECES_PER_CHECK == 0:
+            check()
         text, opening, slot, _, rest, raw, end, other = pieces[at : at + WIDTH]
         elements.write(text)
         if opening:
@@ -131,6 +144,8 @@ class _OpenElements:
     def __init__(self) -> None:
         self._written: list[str] = []
         self._stack: list[str] = []
+        self._counts: Counter[str] = Counter()
+        self._between_cells = [False]  # for each open element and the document: what comes next stands in no cell
 
     def write(self, text: str | None) -> None:
         """Write text, or what is as harmless."""
@@ -140,24 +155,24 @@ class _OpenElements:
     def start(self, opening: str, rest: str, raw: str) -> None:
         """Write a start tag behind the end tags it implies, and its content if that is raw text."""
         name = opening[1:].lower()
-        if name == "form" and "form" in self._stack:
+        if name == "form" and self._counts["form"]:
             return  # is ignored, whereas its end tag closes the outer one
-        if name in _TABLE_PARTS and _TABLES.isdisjoint(self._stack):
+        if name in _TABLE_PARTS and not self._has_any(_TABLES):
             return
-        if name == "select" and name in self._stack:
+        if name == "select" and self._counts["select"]:
             self.end(name)
             return
         self._close_implied(name)
-        is_foreign = not _FOREIGN.isdisjoint(self._stack)
+        is_foreign = self._has_any(_FOREIGN)
         is_closed = is_foreign and rest.endswith("/>")
         self._written += (opening, rest[:-2] + ">" if is_closed else rest, raw)
         if name in _NEVER_OPEN and not is_foreign:
             return
-        is_misplaced = name == "frameset" or (name not in _ALLOWED_IN_TABLES and self._is_between_cells())
+        is_misplaced = name == "frameset" or (name not in _ALLOWED_IN_TABLES and self._between_cells[-1])
         if is_closed or name in _NEVER_OPEN or is_misplaced or len(self._stack) >= MAX_DEPTH:
             self._written.append(f"</{name}>")
         else:
-            self._stack.append(name)
+            self._open(name)
 
     def end(self, name: str) -> None:
         """Write an end tag behind those of what stands inside; nothing where there is no such element."""
@@ -174,10 +189,16 @@ class _OpenElements:
         self._close_from(0)
         return "".join(self._written)
 
-    def _is_between_cells(self) -> bool:
+    def _open(self, name: str) -> None:
         """What stands in a table but in no cell is moved out of it, and opened again and again where it formats."""
-        context = next((name for name in reversed(self._stack) if name in _CONTEXTS), "td")
-        return context not in _OPEN_CONTEXTS
+        self._stack.append(name)
+        self._counts[name] += 1
+        is_between = name not in _OPEN_CONTEXTS if name in _CONTEXTS else self._between_cells[-1]
+        self._between_cells.append(is_between)
+
+    def _has_any(self, names: frozenset[str]) -> bool:
+        counts = self._counts
+        return any(counts[name] for name in names)
 
     def _close_implied(self, name: str) -> None:
         if name in _SIBLINGS:
@@ -199,6 +220,8 @@ class _OpenElements:
 
     def _leave_foreign(self) -> None:
         """HTML elements end ``<svg>`` and ``<math>``, unless they stand where these hold HTML."""
+        if not self._has_any(_FOREIGN):
+            return
         for at in range(len(self._stack) - 1, -1, -1):
             if self._stack[at] in _INTEGRATION_POINTS:
                 return
@@ -207,6 +230,8 @@ class _OpenElements:
 
     def _close_through(self, names: frozenset[str], walls: frozenset[str]) -> None:
         """Close the innermost element of these names and all inside it, unless a wall stands between."""
+        if not self._has_any(names):
+            return
         for at in range(len(self._stack) - 1, -1, -1):
             here = self._stack[at]
             if here in names:
@@ -223,5 +248,8 @@ class _OpenElements:
         self._close_from(at)
 
     def _close_from(self, at: int) -> None:
-        self._written += [f"</{name}>" for name in reversed(self._stack[at:])]
+        closed = self._stack[at:]
+        self._written += [f"</{name}>" for name in reversed(closed)]
+        self._counts.subtract(closed)
         del self._stack[at:]
+        del self._between_cells[at + 1 :]

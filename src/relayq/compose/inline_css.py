@@ -26,6 +26,8 @@ _MEDIA = frozenset(("", "all", "screen"))
 
 _ALL_PATIENCE = Patience()
 _ELEMENTS_PER_CHECK = 1000
+_MAX_WRITTEN = 10 * 1024 * 1024
+"""Characters of ``style`` attributes in one document: a rule for ``*`` multiplies its length by the elements."""
 
 
 class _Style(NamedTuple):
@@ -119,8 +121,9 @@ class CssInliner:
                 raise CssLimitError("more than 1 MiB of CSS")
             if not self._sheets.is_known(text):
                 new += len(text)
-            if new > patience.max_new_css or patience.is_late():
-                raise CssLimitError("inlining takes too long")
+            if new > patience.max_new_css:
+                raise CssLimitError("more style sheets than there is time for")
+            patience.check()
             sheet = self._sheets.parse(text)
             if sheet.rules or sheet.kept_important:
                 styles.append(_Style(bisect.bisect_left(markup.starts, row), row, sheet))
@@ -191,20 +194,23 @@ def _edit_elements(markup: Markup, matches: Matches, rules: StyleRules, patience
     """Write new ``style`` attributes."""
     pieces = markup.pieces
     starts = markup.starts
+    size = 0
     for count, (number, matched) in enumerate(matches.by_tag.items()):
-        if count % _ELEMENTS_PER_CHECK == 0 and patience.is_late():
-            raise CssLimitError("inlining takes too long")
+        if count % _ELEMENTS_PER_CHECK == 0:
+            patience.check()
         at = starts[number] * WIDTH
         rest = pieces[at + REST] or ""
         own = style_of(rest)
+        written = rules.style_of(matched, "" if own is None else own[0])
+        if not written:
+            continue
+        size += len(written)
+        if size > _MAX_WRITTEN:
+            raise CssLimitError("more than 10 MiB of style attributes")
         if own is None:
-            written = rules.style_of(matched, "")
-            if written:
-                pieces[at + SLOT] = f' style="{written}"'
+            pieces[at + SLOT] = f' style="{written}"'
         else:
-            written = rules.style_of(matched, own[0])
-            if written:
-                pieces[at + REST] = f'{rest[: own[1]]}="{written}"{rest[own[2] :]}'
+            pieces[at + REST] = f'{rest[: own[1]]}="{written}"{rest[own[2] :]}'
 
 
 def _remove(markup: Markup, row: int) -> None:

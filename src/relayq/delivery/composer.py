@@ -52,6 +52,8 @@ QUICK = Effort(template_seconds=0.01, inlining_seconds=0.01, css_steps=200_000, 
 _QUICK_OCTETS = 64 * 1024
 _QUICK_OCTETS_WITH_STYLES = 16 * 1024
 _MAX_SLOW = 1024
+_PAUSE_AFTER_FAILURE = 20
+"""How much longer nothing is tried than was spent on what turned out slow: at most a twentieth of the loop is lost."""
 _MAX_USABLE_KEYS = 256
 _LARGE_OCTETS = 128 * 1024
 """From here on hashing for a signature costs more than a millisecond with all around it."""
@@ -159,6 +161,7 @@ class Composer:
         self._maker = Maker(rules.making, clock.monotonic, _make_boundary)
         self._pace = Pace()
         self._usable_keys: dict[bytes, tuple[SigningKey, ...]] = {}
+        self._try_again_at = 0.0
         self._slow: OrderedDict[bytes, None] = OrderedDict()
         self._effort_on_loop = 0.0 if spare_cores else _USUAL_EFFORT
         self._threads = WorkThreads(max(spare_cores, 1))
@@ -247,18 +250,24 @@ class Composer:
         if _is_small(order) and not (self._slow and _digest(order) in self._slow):
             await self._pace.turn()
             begun = self._clock.monotonic()
-            outcome = self._maker.try_make(order, QUICK)
-            self._pace.spend(self._clock.monotonic() - begun)
-            if outcome is not None:
-                return outcome
-            # The next message with this text will take as long.
-            self._slow[_digest(order)] = None
-            if len(self._slow) > _MAX_SLOW:
-                self._slow.popitem(last=False)
+            if begun >= self._try_again_at:
+                outcome = self._maker.try_make(order, QUICK)
+                ended = self._clock.monotonic()
+                self._pace.spend(ended - begun)
+                if outcome is not None:
+                    return outcome
+                self._remember_as_slow(order, ended, ended - begun)
         try:
             return await self._workshop.make(order)
         except WorkshopUnavailableError as error:
             raise NotNowError(PARKED_SECONDS, f"composing: {error}") from None
+
+    def _remember_as_slow(self, order: Order, now: float, seconds: float) -> None:
+        """The next message with this text will take as long; those with others may, so not too much is tried."""
+        self._try_again_at = now + seconds * _PAUSE_AFTER_FAILURE
+        self._slow[_digest(order)] = None
+        if len(self._slow) > _MAX_SLOW:
+            self._slow.popitem(last=False)
 
     async def _signing_keys(self, message: Message) -> tuple[SigningKey, ...]:
         """Keys of the message; a bad one is found here, before a connection is made."""

@@ -74,6 +74,30 @@ def test_too_many_matches_are_beyond_the_limits(monkeypatch: pytest.MonkeyPatch)
         inline(styled("p{a:b} *{c:d}", "<p>1</p>" * 3))
 
 
+def test_a_document_must_not_grow_without_end() -> None:
+    css = "*{" + "".join(f"a{number}:b;" for number in range(5_000)) + "}"
+    with pytest.raises(CssLimitError, match="10 MiB"):
+        inline(styled(css, "<i></i>" * 1_000))
+
+
+def test_little_patience_is_for_little_work() -> None:
+    html = styled("p{a:b} i{c:d}", "<p>1</p>" * 100)
+    for patience in (Patience(max_steps=100), Patience(max_new_css=10)):
+        with pytest.raises(CssLimitError):
+            CssInliner().inline_html(html, patience)
+    inliner = CssInliner()
+    assert inliner.inline_html(html, Patience(max_steps=1_000)) == inline(html)
+    assert inliner.inline_html(html, Patience(max_new_css=0)) == inline(html)  # the sheet is known now
+    with pytest.raises(CssLimitError, match="too long"):
+        inliner.inline_html(styled("p{a:b}", "<p>" * 2_000), Patience(max_steps=1_000_000))  # has to be put in order
+
+
+def test_the_clock_is_looked_at_while_tags_are_put_in_order() -> None:
+    answers = iter([False, False, True])
+    with pytest.raises(CssLimitError, match="too long"):
+        CssInliner().inline_html(styled("p{a:b}", "<p>" * 2_000), Patience(lambda: next(answers)))
+
+
 @pytest.mark.parametrize(
     "html",
     [

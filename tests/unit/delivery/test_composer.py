@@ -44,7 +44,7 @@ class NoPace(Pace):
 
 class PreparesNow(Composer):
     def __init__(self, rules: ComposerRules, warn: Callable[[str, str], None], spare_cores: int = 1) -> None:
-        clock = ManualClock(NOW)
+        self.clock = clock = ManualClock(NOW)
         self.workshop = LocalWorkshop(Maker(rules.making, clock.monotonic, lambda: "=_b"))
         self.web = MemoryFetcher()
         downloads = Downloads(lambda: self.web, DownloadRules(), clock, RecordingObserver())
@@ -421,22 +421,43 @@ def test_what_is_large_but_only_sent_is_left_alone() -> None:
     assert made.workshop.orders == []
 
 
+class Slow:
+    """Stands in for an attempt on the loop that takes a second and was not enough."""
+
+    def __init__(self, made: PreparesNow) -> None:
+        self.tried = 0
+        self._clock = made.clock
+        made._maker.try_make = self.try_make  # type: ignore[method-assign, assignment]
+
+    def try_make(self, order: Order, effort: Effort) -> None:
+        del order, effort
+        self.tried += 1
+        self._clock.advance(1.0)
+
+
 def test_what_turned_out_slow_is_not_tried_here_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composer_module, "_MAX_SLOW", 1)
     made = composer()
-    tried: list[Order] = []
-
-    def never_enough(order: Order, effort: Effort) -> None:
-        tried.append(order)
-
-    monkeypatch.setattr(made._maker, "try_make", never_enough)
+    attempts = Slow(made)
     slow, other = with_facts(mime=TEMPLATE, data=raw({})), with_facts(mime=STYLED, data=raw({}))
     for message in (slow, slow, slow):
         made.prepare_now(message)
-    assert (len(tried), len(made.workshop.orders)) == (1, 3)
+        made.clock.advance(20.0)
+    assert (attempts.tried, len(made.workshop.orders)) == (1, 3)
     made.prepare_now(other)  # takes its place among what is remembered
+    made.clock.advance(20.0)
     made.prepare_now(slow)
-    assert (len(tried), len(made.workshop.orders)) == (3, 5)
+    assert (attempts.tried, len(made.workshop.orders)) == (3, 5)
+
+
+def test_attempts_in_vain_take_a_twentieth_of_the_time_at_most() -> None:
+    made = composer()
+    attempts = Slow(made)
+    for number in range(50):
+        made.prepare_now(with_facts(mime=b"Subject: %d {$a}\r\n\r\n" % number, data=raw({})))
+        made.clock.advance(1.0)
+    assert attempts.tried == 3
+    assert len(made.workshop.orders) == 50
 
 
 async def test_without_a_workshop_a_message_waits() -> None:
