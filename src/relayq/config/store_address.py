@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STORE_FORMS = (
     "dir:///path, sqlite:///path/file, mongodb://user:pw@host1;host2/database/collection, "
     "mongodb+srv://user:pw@host/database/collection, postgresql://user:pw@host/database, "
-    "mysql://user:pw@host/database, couchbase://user:pw@host1;host2/bucket, s3://key:secret@region/bucket, "
+    "mysql://user:pw@host/database, couchbase://user:pw@host1;host2/bucket or couchbases://…, s3://key:secret@region/bucket, "
     "redis://user:pw@host/0 or rediss://…"
 )
 
@@ -64,6 +64,7 @@ _MONGODB = _Form(
 )
 _POSTGRESQL = _Form(engine="postgresql", parameters=("sslmode", "sslrootcert", "sslcert", "sslkey"))
 _MYSQL = _Form(engine="mysql", parameters=("ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"))
+_COUCHBASE = _Form(engine="couchbase", parameters=None, has_many_hosts=True)
 _REDIS = _Form(engine="redis", segments=((), ("database",)), options=("compression", "prefix"))
 _TLS_MODES = {
     "postgresql": ("sslmode", ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")),
@@ -78,7 +79,8 @@ _FORMS: Mapping[str, _Form] = {
     "postgresql": _POSTGRESQL,
     "postgres": _POSTGRESQL,
     "mysql": _MYSQL,
-    "couchbase": _Form(engine="couchbase", parameters=None, has_many_hosts=True),
+    "couchbase": _COUCHBASE,
+    "couchbases": _COUCHBASE,
     "s3": _Form(engine="s3", options=("compression", "endpoint", "prefix", "pathstyle")),
     "redis": _REDIS,
     "rediss": replace(_REDIS, parameters=("ssl-ca",)),

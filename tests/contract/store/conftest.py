@@ -20,6 +20,7 @@ from relayq.adapters.store.directory import DirectoryStore
 from relayq.adapters.store.rows import PART_BYTES
 from relayq.adapters.store.sqlite import SqliteStore
 from relayq.ports import MessageStore, StoreAddress
+from tests.contract.store.couchbase_factory import CouchbaseFactory
 from tests.contract.store.mongodb_factory import MongoDbFactory
 from tests.contract.store.redis_factory import RedisFactory
 from tests.contract.store.s3_factory import S3Factory
@@ -202,6 +203,7 @@ ADAPTERS: dict[str, tuple[Callable[[pytest.FixtureRequest], StoreFactory], tuple
         (pytest.mark.server,),
     ),
     "s3": (lambda request: S3Factory(request.getfixturevalue("moto")), (pytest.mark.server,)),
+    "couchbase": (lambda _request: CouchbaseFactory(), ()),
     "memory": (lambda _request: MemoryFactory(), ()),
 }
 
