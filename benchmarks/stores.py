@@ -4,8 +4,9 @@
 
 Bodies have 10 KB. Figures are µs per operation: wall clock, with so many operations wanted at the same time, and CPU of
 this process, all its threads included; the server's own is not in it. Servers are started for the purpose, on this
-machine, with nothing flushed to disk, from what scripts/install-test-servers has put there; ENGINE is one of the names
-in the table, and an ADDRESS is that of a store that runs already. Without either, all engines are measured.
+machine, with nothing flushed to disk, from what scripts/install-test-servers has put there. Those of mongodb and s3 are
+written in Python, for tests, so of them only the CPU tells something. ENGINE is one of the names in the table, and an
+ADDRESS is that of a store that runs already. Without either, all engines are measured.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
 
 import uvloop
 
@@ -26,12 +29,32 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from relayq.adapters.store import open_store
 from relayq.config.store_address import parse_store_address
-from tests.support.stores.databases import DatabaseServer, MariaDbServer, PostgreSqlServer, RedisServer
+from tests.support.stores.databases import MariaDbServer, PostgreSqlServer, RedisServer
+from tests.support.stores.moto import Moto
+from tests.support.stores.secantus import Secantus
 
-SERVERS: dict[str, type[DatabaseServer]] = {
+
+class Server(Protocol):
+    """One that can be started, and has room for a store."""
+
+    @property
+    def address(self) -> str:
+        """Of the store."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+SERVERS: dict[str, Callable[[], Server]] = {
     "postgresql": PostgreSqlServer,
     "mariadb": MariaDbServer,
     "redis": RedisServer,
+    "mongodb": Secantus,
+    "s3": Moto,
 }
 ENGINES = ("directory", "sqlite", *SERVERS)
 BODY = (b"Subject: x\r\n\r\n" + b"Hello, this is one line of a mail body that is as long as others.\r\n" * 150)[:10_240]

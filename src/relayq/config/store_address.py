@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 STORE_FORMS = (
     "dir:///path, sqlite:///path/file, mongodb://user:pw@host1;host2/database/collection, "
     "mongodb+srv://user:pw@host/database/collection, postgresql://user:pw@host/database, "
-    "mysql://user:pw@host/database, couchbase://user:pw@host1;host2/bucket or couchbases://…, s3://key:secret@region/bucket, "
-    "redis://user:pw@host/0 or rediss://…"
+    "mysql://user:pw@host/database, couchbase://user:pw@host1;host2/bucket or couchbases://…, "
+    "s3://key:secret@region/bucket, redis://user:pw@host/0 or rediss://…"
 )
 
 _BLANK_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")

@@ -14,16 +14,18 @@ from relayq.trial import ReceivedMessage
 from tests.support.engine import MIME, OUTBOX, Engine, mail
 from tests.support.scripted_server import Expect, Send, mailfrom, opening, rcptto, transaction
 from tests.support.stores.databases import DatabaseServer
+from tests.support.stores.moto import Moto
+from tests.support.stores.secantus import Secantus
 
 KEY = "campaign 77/änna"
 REFUSED = [*opening(), *mailfrom(), *rcptto("550 5.1.1 no such user"), Expect(rb"RSET\r\n"), Send(b"250 fine\r\n")]
 GREYLISTED = [*opening(), *mailfrom(), *rcptto("450 4.2.0 later"), Expect(rb"RSET\r\n"), Send(b"250 fine\r\n")]
 
 
-@pytest.fixture(params=["postgresql", "mariadb", "redis"])
+@pytest.fixture(params=["postgresql", "mariadb", "redis", "secantus", "moto"])
 def address(request: pytest.FixtureRequest) -> str:
     """Of a store on a server."""
-    server: DatabaseServer = request.getfixturevalue(request.param)
+    server: DatabaseServer | Secantus | Moto = request.getfixturevalue(request.param)
     return server.address
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import urllib.request
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from tests.support.stores.process import LOOPBACK, PYTHON_SERVERS, StoreServer
 
@@ -28,6 +29,12 @@ class Moto(StoreServer):
     def url(self) -> str:
         """Endpoint."""
         return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """Of a store in a bucket of its own."""
+        credentials = f"{ACCESS_KEY}:{quote(SECRET_KEY, safe='')}"
+        return f"s3://{credentials}@{REGION}/{self.new_bucket()}?pathstyle=true&endpoint={self.url}"
 
     def new_bucket(self) -> str:
         """Name of an empty bucket that nobody else was given."""

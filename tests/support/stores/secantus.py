@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 from tests.support.stores.process import LOOPBACK, PYTHON_SERVERS, StoreServer
@@ -23,6 +24,11 @@ class Secantus(StoreServer):
         super().__init__()
         self.options = options
         (self.folder / "secantusd.toml").write_text("", encoding="ascii")  # else it reads one of the machine
+
+    @property
+    def address(self) -> str:
+        """Of a store in a database of its own."""
+        return f"mongodb://{LOOPBACK}:{self.port}/test-{secrets.token_hex(6)}/bodies"
 
     @staticmethod
     def is_installed() -> bool:
