@@ -119,7 +119,7 @@ class RelayqProcess:
     def __init__(self, settings: dict[str, str], *, profile_to: str | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="relayq-bench-")
         path = Path(self._folder.name) / "config.txt"
-        given = {"journal-directory": f"{self._folder.name}/journal", **settings}
+        given = {"journal-directory": f"{self._folder.name}/journal", "smtp-threads": "1", **settings}
         path.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
         self.log = Path(self._folder.name) / "log.txt"
         command = [sys.executable, "-m", "relayq", "run", "--no-default-config", f"--config-file={path}"]

@@ -24,13 +24,13 @@ from relayq.adapters.embedded.broker import EmbeddedBroker
 from relayq.adapters.journal import FileJournal
 from relayq.adapters.rabbitmq.consumer import ConsumerChannel
 from relayq.adapters.rabbitmq.publisher import Publisher as RabbitMqPublisher
-from relayq.app import run_worker
-from relayq.config import load, parse_options
+from relayq.config import Settings, load, parse_options
 from relayq.delivery.bodies import Bodies
 from relayq.delivery.pipeline import Pipeline
 from relayq.delivery.publisher import Publisher
 from relayq.delivery.scheduler import Scheduler
 from relayq.delivery.session import Session
+from relayq.supervisor.server import supervise
 
 _STARTED = multiprocessing.get_context("forkserver")
 _STARTED.set_forkserver_preload([__name__])
@@ -112,8 +112,12 @@ def _run(options: Sequence[str], log: str, place: str | None, number: int) -> No
     os.dup2(descriptor, 2)
     if place is not None:
         _cut(PLACES[place], number)
-    settings = load(parse_options([f"--{option}" for option in options]), environ={}, no_default_config=True)
-    raise SystemExit(uvloop.run(run_worker(settings)))
+    words = ["--smtp-threads=1", *(f"--{option}" for option in options)]
+
+    def load_settings() -> Settings:
+        return load(parse_options(words), environ={}, no_default_config=True)
+
+    raise SystemExit(uvloop.run(supervise(load_settings(), load_settings)))
 
 
 class DyingWorker:

@@ -231,7 +231,7 @@ class Engine:
         )
         assert isinstance(self.worker.broker, MemoryBroker)
         self.broker = self.worker.broker
-        self._budget = self.worker.scheduler._pool._budget._free
+        self._budget = self.worker.scheduler._pool._budget.allowance.free
         if self._is_started:
             await self.worker.start()
         return self
@@ -328,7 +328,7 @@ class Engine:
             assert (lane._open, lane._starting, len(lane._sessions)) == (0, 0, 0), lane.route
             assert not lane._waiters
             assert not lane._fresh_waiters
-        assert scheduler._pool._budget._free == self._budget
+        assert scheduler._pool._budget.allowance.free == self._budget
         assert not self.broker.unsettled
         if not self.may_lose:
             self._check_nothing_lost()

@@ -18,6 +18,8 @@ class RelayqProcess:
     """Started at once; ended in order on exit."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        """Start it: one worker, unless ``settings`` say otherwise."""
+        settings = {"smtp-threads": "1", **settings}
         path = folder / "config.txt"
         given = {"journal-directory": str(folder / "journal"), **settings}
         path.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))

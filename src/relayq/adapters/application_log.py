@@ -7,10 +7,10 @@ import logging
 import logging.handlers
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -21,7 +21,6 @@ _LEVELS = {
 }
 _NAMES = {logging.DEBUG: "Debug", logging.INFO: "Info", logging.WARNING: "Warning", logging.ERROR: "Critical"}
 _ONE_LINE = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
-_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class ApplicationLogError(Exception):
@@ -43,14 +42,31 @@ class ApplicationLog:
             ApplicationLogError: A target cannot be opened.
         """
         self._logger = logging.Logger("relayq", _LEVELS[level])  # noqa: LOG001 - ours alone: nothing else logs here
-        formatter = _JsonFormatter() if format_name == "json" else _TextFormatter()
-        self._logger.addHandler(logging.NullHandler())  # without any, warnings would go to stderr after all
-        for target in targets:
-            handler = _open(target)
-            handler.setFormatter(formatter)
+        for handler in _open_all(targets, format_name):
             self._logger.addHandler(handler)
 
-    def write(self, level: str, component: str, text: str, error: BaseException | None = None) -> None:
+    def reconfigure(self, targets: Sequence[str], level: str, format_name: str) -> None:
+        """Use other targets from the next line on.
+
+        Raises:
+            ApplicationLogError: A target cannot be opened; nothing has changed then.
+        """
+        handlers = _open_all(targets, format_name)
+        self.close()
+        for handler in handlers:
+            self._logger.addHandler(handler)
+        self._logger.setLevel(_LEVELS[level])
+
+    def write(
+        self,
+        level: str,
+        component: str,
+        text: str,
+        error: BaseException | None = None,
+        *,
+        trace: str = "",
+        worker: int = 0,
+    ) -> None:
         """One event.
 
         Args:
@@ -58,8 +74,13 @@ class ApplicationLog:
             component: Part of the program.
             text: What happened; control characters become blanks, so nothing from outside can forge a line.
             error: Its trace is added.
+            trace: Trace of an error in another process.
+            worker: Number of the process that tells it, 0 for this one.
         """
-        self._logger.log(_LEVELS[level], text, exc_info=error, extra={"component": component})
+        if error is not None:
+            trace = "".join(traceback.format_exception(error))
+        extra = {"component": component, "trace": trace, "worker": worker}
+        self._logger.log(_LEVELS.get(level, logging.CRITICAL), text, extra=extra)
 
     def reopen(self) -> None:
         """Open files again, after a rotation."""
@@ -72,6 +93,21 @@ class ApplicationLog:
         for handler in list(self._logger.handlers):
             self._logger.removeHandler(handler)
             handler.close()
+
+
+def _open_all(targets: Sequence[str], format_name: str) -> list[logging.Handler]:
+    formatter = _JsonFormatter() if format_name == "json" else _TextFormatter()
+    handlers: list[logging.Handler] = [logging.NullHandler()]  # without any, warnings would go to stderr after all
+    try:
+        for target in targets:
+            handler = _open(target)
+            handler.setFormatter(formatter)
+            handlers.append(handler)
+    except ApplicationLogError:
+        for handler in handlers:
+            handler.close()
+        raise
+    return handlers
 
 
 def _open(target: str) -> logging.Handler:
@@ -96,15 +132,18 @@ class _TextFormatter(logging.Formatter):
         return time.gmtime(seconds)
 
     def __init__(self) -> None:
-        super().__init__("[%(level)s] [%(asctime)s] [%(component)s] %(message)s", "%Y-%m-%d %H:%M:%S")
+        super().__init__("[%(level)s] [%(asctime)s] [%(place)s] %(message)s", "%Y-%m-%d %H:%M:%S")
 
-    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - name of the base class
-        """Each line marked as part of the event above: the text of an error may come from outside."""
-        lines = super().formatException(ei).splitlines()
-        return "\n".join("  | " + line.translate(_ONE_LINE) for line in lines)
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and those of a trace marked as part of it: the text of an error may come from outside."""
+        worker: int = getattr(record, "worker", 0)
+        record.level = _NAMES.get(record.levelno, "Critical")
+        record.place = getattr(record, "component", "") + (f"/{worker}" if worker else "")
+        lines = [super().format(record)]
+        lines += ("  | " + line.translate(_ONE_LINE) for line in getattr(record, "trace", "").splitlines())
+        return "\n".join(lines)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - name of the base class
-        record.level = _NAMES.get(record.levelno, "Critical")
         record.message = record.message.translate(_ONE_LINE)
         return super().formatMessage(record)
 
@@ -119,6 +158,8 @@ class _JsonFormatter(logging.Formatter):
             "component": getattr(record, "component", ""),
             "text": record.getMessage(),
         }
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
+        if worker := getattr(record, "worker", 0):
+            line["worker"] = worker
+        if trace := getattr(record, "trace", ""):
+            line["trace"] = trace
         return json.dumps(line, ensure_ascii=False)

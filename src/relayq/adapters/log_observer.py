@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final, Protocol
 
-from relayq.adapters.application_log import ApplicationLog
+from relayq.adapters.figures import Figures, Histogram, series
 from relayq.model import Attempt, DeliveryError, Message, Outcome
+
+DELIVERY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_OUTCOMES: Final = {
+    Outcome.SUCCESS: "relayq_deliveries_total",
+    Outcome.FAILURE: "relayq_failures_total",
+    Outcome.RETRY: "relayq_retries_total",
+}
+
+
+class EventLog(Protocol):
+    """Where lines for people go."""
+
+    def write(self, level: str, component: str, text: str, error: BaseException | None = None) -> None:
+        """One event; see ``adapters.application_log``."""
+        ...
 
 
 class LogObserver:
     """``ports.Observer`` over the application log.
 
     Attributes:
-        outcomes: Attempts by outcome.
-        results: Attempts by state and result.
+        attempts: By state, result, class of the reply code (0 without any) and outcome.
         waits: Messages given back, by reason.
         tls_failures: Sessions that policies of domains prevented, by policy and kind.
         sessions: Sessions opened and not yet closed.
     """
 
-    def __init__(self, log: ApplicationLog) -> None:
+    def __init__(self, log: EventLog) -> None:
         self._log = log
-        self.outcomes: Counter[Outcome] = Counter()
-        self.results: Counter[tuple[str, str]] = Counter()
+        self.attempts: Counter[tuple[str, str, int, Outcome]] = Counter()
         self.waits: Counter[str] = Counter()
         self.tls_failures: Counter[tuple[str, str]] = Counter()
         self.sessions = 0
         self.crashes = 0
+        self._all_sessions = 0
+        self._alarms = 0
+        self._seconds = Histogram("relayq_delivery_seconds", DELIVERY_SECONDS)
 
     def attempt_finished(
         self, message: Message | None, attempt: Attempt, outcome: Outcome, error: DeliveryError | None, latency: float
     ) -> None:
         """Count it; the private reason of a local failure is logged, for the result does not carry it."""
-        del latency
-        self.outcomes[outcome] += 1
-        self.results[attempt.state, attempt.result] += 1
+        self.attempts[attempt.state, attempt.result, (attempt.code or 0) // 100, outcome] += 1
+        self._seconds.observe(latency)
         if error is not None and error.reply is None:
             recipient = message.recipient.text if message is not None else "unusable message"
             self._log.write("info", "delivery", f"{recipient}: {error} ({outcome})")
@@ -47,6 +63,7 @@ class LogObserver:
         """Count it."""
         del route
         self.sessions += 1
+        self._all_sessions += 1
 
     def session_closed(self, route: str, messages: int) -> None:
         """Count it."""
@@ -63,7 +80,8 @@ class LogObserver:
         self._log.write("warning", component, text)
 
     def alarm(self, component: str, text: str) -> None:
-        """Log it."""
+        """Count and log it."""
+        self._alarms += 1
         self._log.write("critical", component, text)
 
     def crash(self, component: str, error: BaseException) -> None:
@@ -71,8 +89,28 @@ class LogObserver:
         self.crashes += 1
         self._log.write("critical", component, f"internal error, the message is tried again later: {error!r}", error)
 
+    def figures(self) -> Figures:
+        """Everything counted so far."""
+        figures: Figures = dict.fromkeys(_OUTCOMES.values(), 0)
+        for (state, result, code, outcome), count in self.attempts.items():
+            figures[_OUTCOMES[outcome]] += count
+            name = series("relayq_attempts_total", state=state, result=result, code=f"{code}xx" if code else "")
+            figures[name] = figures.get(name, 0) + count
+        self._seconds.write_to(figures)
+        for reason, count in self.waits.items():
+            figures[series("relayq_given_back_total", reason=reason)] = count
+        for (policy, kind), count in self.tls_failures.items():
+            figures[series("relayq_tls_failures_total", policy=policy, kind=kind)] = count
+        figures["relayq_sessions_total"] = self._all_sessions
+        figures["relayq_crashes_total"] = self.crashes
+        figures["relayq_unroutable_results_total"] = self._alarms
+        return figures
+
     def summary(self) -> str:
         """One line of counts."""
-        results = ", ".join(f"{state}/{result} {count}" for (state, result), count in sorted(self.results.items()))
+        results: Counter[tuple[str, str]] = Counter()
+        for (state, result, _, _), count in self.attempts.items():
+            results[state, result] += count
+        shown = ", ".join(f"{state}/{result} {count}" for (state, result), count in sorted(results.items()))
         waits = ", ".join(f"{reason} {count}" for reason, count in sorted(self.waits.items()))
-        return f"sessions {self.sessions}; results: {results or 'none'}; given back: {waits or 'none'}"
+        return f"sessions {self.sessions}; results: {shown or 'none'}; given back: {waits or 'none'}"

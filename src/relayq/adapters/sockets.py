@@ -27,6 +27,10 @@ class SocketNetwork:
         self._loop = loop
         self._tls = TlsClient(tls, loop)
 
+    def reconfigure(self, tls: TlsOptions) -> None:
+        """Other options for the next connections."""
+        self._tls = TlsClient(tls, self._loop)
+
     async def connect(
         self, factory: Callable[[], P], address: str, port: int, egress_ip: str | None
     ) -> tuple[asyncio.Transport, P]:

@@ -84,6 +84,19 @@ class ProcessWorkshop:
         self._assign()
         return await job.future
 
+    def reconfigure(self, rules: MakingRules) -> None:
+        """Other rules for the orders to come; processes that know the old ones end once they are idle."""
+        if rules == self._rules:
+            return
+        self._rules = rules
+        for process in self._idle:
+            self._retire(process)
+        self._idle.clear()
+
+    def _retire(self, process: _Process) -> None:
+        self._processes.discard(process)
+        process.end()
+
     def close(self) -> None:
         """End the processes, whatever they are doing."""
         self._is_closed = True
@@ -148,11 +161,16 @@ class ProcessWorkshop:
         if not process.is_ready:
             process.is_ready = True
             self._coming -= 1
-        self._idle.append(process)
+        if process.rules is self._rules:
+            self._idle.append(process)
+        else:
+            self._retire(process)
         self._assign()
 
     def is_lost(self, process: _Process, job: _Job | None, reason: str) -> None:
         """A process ended; its order gets another one, once."""
+        if process not in self._processes:
+            return  # it was to end
         self._processes.discard(process)
         if process in self._idle:
             self._idle.remove(process)
@@ -181,11 +199,13 @@ class _Process(asyncio.SubprocessProtocol):
     Attributes:
         is_ready: It once was idle.
         is_too_late: It was ended because it took too long.
+        rules: What it was told to go by.
     """
 
     def __init__(self, workshop: ProcessWorkshop) -> None:
         self.is_ready = False
         self.is_too_late = False
+        self.rules: MakingRules | None = None
         self._workshop = workshop
         self._job: _Job | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -198,6 +218,7 @@ class _Process(asyncio.SubprocessProtocol):
 
     def introduce(self, rules: MakingRules) -> None:
         """Tell it the rules, once its pipes are open."""
+        self.rules = rules
         self._keep_time(_START_SECONDS)
         self._write(rules)
 

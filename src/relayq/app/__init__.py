@@ -5,17 +5,19 @@
 """
 
 from relayq.app.broker import LogLine, SilentListener, open_broker, open_inspector, rabbitmq_options
-from relayq.app.run import exit_code_of, run_worker, spare_the_collector
-from relayq.app.worker import Worker
+from relayq.app.run import WorkerRun, exit_code_of, shown_address, spare_the_collector
+from relayq.app.worker import Links, Worker
 
 __all__ = [
+    "Links",
     "LogLine",
     "SilentListener",
     "Worker",
+    "WorkerRun",
     "exit_code_of",
     "open_broker",
     "open_inspector",
     "rabbitmq_options",
-    "run_worker",
+    "shown_address",
     "spare_the_collector",
 ]

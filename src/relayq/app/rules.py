@@ -8,6 +8,7 @@ from relayq.compose.making import MakingRules
 from relayq.compose.responsive import ResponsiveOptions
 from relayq.config import Settings, Source
 from relayq.delivery.admission import AdmissionLimits
+from relayq.delivery.bodies import BodyRules
 from relayq.delivery.composer import ComposerRules
 from relayq.delivery.downloads import DownloadRules
 from relayq.delivery.lane import LaneLimits
@@ -22,6 +23,7 @@ from relayq.model import DsnOptions, ResultQueues, Smarthost
 from relayq.model.message_json import ParseRules
 from relayq.policy.reporting import ReportingRules
 from relayq.policy.retry import RetryRules
+from relayq.policy.routing import RoutingRules
 from relayq.policy.storage import StoragePolicy, StorageRules
 from relayq.smtp import Credentials
 
@@ -216,6 +218,16 @@ def scheduler_rules(settings: Settings) -> SchedulerRules:
     )
 
 
+def routing_rules(settings: Settings) -> RoutingRules:
+    """For ``delivery.router``."""
+    return RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
+
+
+def body_rules(settings: Settings) -> BodyRules:
+    """For ``delivery.bodies``."""
+    return BodyRules(timeout=settings.store.timeout, reschedule=settings.store.reschedule)
+
+
 def smarthost(settings: Settings) -> Smarthost | None:
     """The server that takes all mail; ``None`` when mail goes to the servers of its recipients."""
     given = settings.smarthost
@@ -227,3 +239,16 @@ def smarthost(settings: Settings) -> Smarthost | None:
 def download_rules(settings: Settings) -> DownloadRules:
     """For ``delivery.downloads``."""
     return DownloadRules(max_bytes=settings.downloads.maxsize, ttl=settings.downloads.ttl)
+
+
+def max_connections(settings: Settings) -> int:
+    """Connections that may be open: as configured, but no more than this process may open files, less 100."""
+    import resource
+
+    limits = settings.limits
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.smtp_connections_out or limits.smtp_connections
+    if soft < wanted + 100 and hard != soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted + 1000) if hard > 0 else wanted + 1000, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(1, min(wanted, limits.smtp_connections, soft - 100))

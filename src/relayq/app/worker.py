@@ -7,10 +7,12 @@ import os
 import random
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from relayq.adapters.address_guard import AddressGuard
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.dns import DnsResolver
+from relayq.adapters.figures import Figures, series
 from relayq.adapters.sockets import SocketNetwork
 from relayq.adapters.store import open_store
 from relayq.adapters.workshop import ProcessWorkshop
@@ -20,10 +22,11 @@ from relayq.app.journal import open_journal
 from relayq.config import Settings
 from relayq.delivery.admission import Admission
 from relayq.delivery.arrivals import Arrivals
-from relayq.delivery.bodies import Bodies, BodyRules
+from relayq.delivery.bodies import Bodies
 from relayq.delivery.composer import Composer
 from relayq.delivery.download_store import DownloadStore
 from relayq.delivery.downloads import Downloads
+from relayq.delivery.lane import MarkBoard
 from relayq.delivery.ledger import OutcomeLedger
 from relayq.delivery.names import EhloNames
 from relayq.delivery.opening import SessionOpener
@@ -31,10 +34,9 @@ from relayq.delivery.pipeline import Pipeline
 from relayq.delivery.publisher import Publisher
 from relayq.delivery.reporter import Reporter
 from relayq.delivery.router import Router
-from relayq.delivery.scheduler import Scheduler
+from relayq.delivery.scheduler import Inquiry, Scheduler
 from relayq.delivery.session_pool import SessionPool
 from relayq.delivery.terms import SessionTerms
-from relayq.policy.routing import RoutingRules
 from relayq.policy.tls import LEVELS
 from relayq.ports import (
     Broker,
@@ -42,6 +44,7 @@ from relayq.ports import (
     Clock,
     DomainPolicies,
     Fetcher,
+    Lender,
     MessageStore,
     Network,
     Observer,
@@ -53,8 +56,35 @@ from relayq.ports import (
 _MAX_WORKSHOP_SIZE = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """What a worker shares with the others of its installation; nothing where it is the only one.
+
+    Attributes:
+        number: 1 for the first.
+        lender: Where permits to open connections come from.
+        marks: Where hosts that are down are made known.
+        inquiry: What the others know about messages that were handed out before.
+    """
+
+    number: int = 1
+    lender: Lender | None = None
+    marks: MarkBoard | None = None
+    inquiry: Inquiry | None = None
+
+
+ALONE = Links()
+
+
 class Worker:
-    """One delivering process: build, start, drain, stop."""
+    """One delivering process: build, start, drain, stop.
+
+    Attributes:
+        scheduler: Consumes the outbox.
+        pool: Every connection.
+        ledger: What became of the messages of the last minutes.
+        broker: Where messages come from.
+    """
 
     def __init__(
         self,
@@ -69,6 +99,7 @@ class Worker:
         rng: random.Random | None = None,
         store: MessageStore | None = None,
         journal: OutcomeJournal | None = None,
+        links: Links = ALONE,
     ) -> None:
         """Build every part for the running loop.
 
@@ -83,6 +114,7 @@ class Worker:
             rng: Default: a fresh one.
             store: Default: what the configuration says, perhaps none.
             journal: Default: what the configuration says, perhaps none.
+            links: To the other workers.
 
         Raises:
             JournalError: The folder of the journal cannot be used.
@@ -95,42 +127,60 @@ class Worker:
         self._resolver = resolver or DnsResolver(rules.dns_options(settings), clock, rng)
         self._owns_resolver = resolver is None
         retry_rules = rules.retry_rules(settings)
-        admission = Admission(rules.admission_limits(settings))
+        self._admission = admission = Admission(rules.admission_limits(settings))
         self._bodies = _open_bodies(settings, store, clock, observer)
         self.scheduler = Scheduler(
-            rules.scheduler_rules(settings), retry_rules, admission, self._bodies, clock, observer, loop
+            rules.scheduler_rules(settings), retry_rules, admission, self._bodies, clock, observer, loop, links.inquiry
         )  # fmt: skip
         if broker is not None:
             self.broker = broker(self.scheduler)
         else:
-            self.broker = open_broker(settings, listener=self.scheduler, clock=clock, log=log, is_worker=True)
+            self.broker = open_broker(
+                settings,
+                listener=self.scheduler,
+                clock=clock,
+                log=log,
+                purpose=f"worker {links.number}",
+                is_worker=True,
+            )
         self._acknowledging: set[asyncio.Future[None]] = set()
         self._journal = journal = journal or open_journal(settings, observer)
-        ledger = OutcomeLedger(clock.monotonic, self._acknowledge, journal)
-        reporter = Reporter(rules.reporter_rules(settings, retry_rules), self._bodies)
-        publisher = Publisher(
+        self.ledger = ledger = OutcomeLedger(clock.monotonic, self._acknowledge, journal)
+        self._reporter = reporter = Reporter(rules.reporter_rules(settings, retry_rules), self._bodies)
+        self._publisher = publisher = Publisher(
             self.broker, ledger, rules.publisher_rules(settings), clock, observer, self._bodies, reporter, journal
         )
-        names = EhloNames(settings.session.ehlo_name or "", settings.session.hostname, self._resolver, clock.monotonic)
-        network = network or SocketNetwork(loop, rules.tls_options(settings))
+        self._names = names = EhloNames(
+            settings.session.ehlo_name or "", settings.session.hostname, self._resolver, clock.monotonic
+        )
+        self._network = network = network or SocketNetwork(loop, rules.tls_options(settings))
         opener = SessionOpener(network, names, rules.timeouts(settings), loop, rules.dialogue_rules(settings), observer)
         self._opener = opener
-        pool = SessionPool(
-            rules.lane_limits(settings), _max_connections(settings), opener.open, loop, rng.random, observer
+        self.pool = pool = SessionPool(
+            rules.lane_limits(settings),
+            rules.max_connections(settings),
+            opener.open,
+            loop,
+            rng.random,
+            observer,
+            lender=links.lender,
+            marks=links.marks,
         )
-        routing_rules = RoutingRules(is_v6_first=settings.route.ip_order == "v6first")
-        router = Router(self._resolver, routing_rules, clock, rng)
+        self._router = router = Router(self._resolver, rules.routing_rules(settings), clock, rng)
         self._downloads = _open_downloads(settings, self._resolver, clock, observer)
         composer_rules = rules.composer_rules(settings)
         cores = _cores(settings)
-        workshop = ProcessWorkshop(composer_rules.making, min(cores, _MAX_WORKSHOP_SIZE), loop, observer.warn)
+        self._workshop = workshop = ProcessWorkshop(
+            composer_rules.making, min(cores, _MAX_WORKSHOP_SIZE), loop, observer.warn
+        )
         self._composer = composer = Composer(
             composer_rules, clock, observer.warn, workshop, self._downloads,
             Arrivals(self._resolver, clock, observer.warn), spare_cores=cores - 1,
         )  # fmt: skip
         self._sts = _domain_policies(settings, self._resolver, clock)
-        terms = _terms(settings, self._resolver, self._sts, observer)
-        pipeline = Pipeline(
+        self._terms = terms = _terms(settings, self._resolver, self._sts, observer)
+        self._clock = clock
+        self._pipeline = pipeline = Pipeline(
             composer, self._bodies, router, terms, pool, publisher, admission, rules.pipeline_rules(settings),
             retry_rules, clock, observer, rng.random, rng.shuffle, journal,
         )  # fmt: skip
@@ -171,23 +221,60 @@ class Worker:
             assert isinstance(self._resolver, DnsResolver)
             await self._resolver.close()
 
+    def reconfigure(self, settings: Settings) -> None:
+        """Take over what can be changed while it runs (spec config.md 5); the rest of ``settings`` is as before."""
+        self._settings = settings
+        retry_rules = rules.retry_rules(settings)
+        self._admission.limits = rules.admission_limits(settings)
+        self.scheduler.reconfigure(rules.scheduler_rules(settings), retry_rules)
+        self._publisher.reconfigure(rules.publisher_rules(settings))
+        self._reporter.reconfigure(rules.reporter_rules(settings, retry_rules))
+        self._names.reconfigure(settings.session.ehlo_name or "")
+        self._opener.reconfigure(rules.timeouts(settings), rules.dialogue_rules(settings))
+        self.pool.reconfigure(rules.lane_limits(settings), rules.max_connections(settings))
+        self._router.reconfigure(rules.routing_rules(settings))
+        composer_rules = rules.composer_rules(settings)
+        self._composer.reconfigure(composer_rules)
+        self._workshop.reconfigure(composer_rules.making)
+        self._downloads.reconfigure(rules.download_rules(settings))
+        self._pipeline.reconfigure(rules.pipeline_rules(settings), retry_rules)
+        if self._sts is None:
+            self._sts = _domain_policies(settings, self._resolver, self._clock)
+        is_sts_on = settings.session.mta_sts != "never"
+        dane = self._resolver if settings.session.dane == "auto" else None
+        self._terms.reconfigure(LEVELS[settings.session.security], dane, self._sts if is_sts_on else None)
+        if self._bodies is not None:
+            self._bodies.reconfigure(rules.body_rules(settings))
+        if isinstance(self._network, SocketNetwork):
+            self._network.reconfigure(rules.tls_options(settings))
+        if isinstance(self._resolver, DnsResolver):
+            self._resolver.reconfigure(rules.dns_options(settings))
+
+    def figures(self) -> Figures:
+        """What its parts count, besides what the observer is told."""
+        scheduler = self.scheduler
+        figures: Figures = {
+            "relayq_redelivered_total": scheduler.redelivered,
+            "relayq_ledger_hits_total": self.ledger.hits,
+            "relayq_messages_held": scheduler.held,
+            "relayq_messages_held_bytes": scheduler.held_bytes,
+            "relayq_messages_waiting": len(self._admission),
+            "relayq_connections": self.pool.connections,
+            "relayq_hosts_down": self.pool.marked_down,
+        }
+        if isinstance(self._resolver, DnsResolver):
+            dns = self._resolver.statistics
+            figures["relayq_dns_lookups_total"] = dns.lookups
+            figures["relayq_dns_cache_hits_total"] = dns.hits
+            figures[series("relayq_dns_failures_total", kind="temporary")] = dns.temporary_failures
+            figures[series("relayq_dns_failures_total", kind="permanent")] = dns.authoritative_failures
+        return figures
+
     def _acknowledge(self, item: OutboxItem) -> None:
         """Settle a redelivered item whose outcome is published."""
         future = asyncio.ensure_future(self.broker.settle(item, ()))
         self._acknowledging.add(future)
         future.add_done_callback(self._acknowledging.discard)
-
-
-def _max_connections(settings: Settings) -> int:
-    import resource
-
-    limits = settings.limits
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = limits.smtp_connections_out or limits.smtp_connections
-    if soft < wanted + 100 and hard != soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted + 1000) if hard > 0 else wanted + 1000, hard))
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(1, min(wanted, limits.smtp_connections, soft - 100))
 
 
 def _terms(settings: Settings, resolver: Resolver, sts: DomainPolicies | None, observer: Observer) -> SessionTerms:
@@ -217,7 +304,7 @@ def _open_bodies(settings: Settings, store: MessageStore | None, clock: Clock, o
         store = open_store(given.address, given.threads)
     if store is None:
         return None
-    return Bodies(store, BodyRules(timeout=given.timeout, reschedule=given.reschedule), clock, observer)
+    return Bodies(store, rules.body_rules(settings), clock, observer)
 
 
 def _open_downloads(settings: Settings, resolver: Resolver, clock: Clock, observer: Observer) -> Downloads:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from relayq.cli.configuration import PASS_THROUGH, SETTINGS_NOTE, load_settings_alone, takes_settings
+
+if TYPE_CHECKING:
+    from relayq.config import Settings
 
 
 @click.command(
@@ -25,7 +29,9 @@ def command(words: Sequence[str], no_default_config: bool) -> int:
     """Deliver messages from the outbox until told to stop."""
     import uvloop
 
-    from relayq.app import run_worker
+    from relayq.supervisor.server import supervise
 
-    settings = load_settings_alone(words, no_default_config=no_default_config)
-    return uvloop.run(run_worker(settings))
+    def load() -> Settings:
+        return load_settings_alone(words, no_default_config=no_default_config)
+
+    return uvloop.run(supervise(load(), load))

@@ -124,7 +124,7 @@ _PROCESS = (
     ),
     _row("paused", boolean(), "false", _B, _FIXED, "Start without delivering anything until told to.", NOT_YET),
     _row("shutdown-timeout", seconds(), "60", _B, _R, "A stop waits this long for running SMTP transactions.", YES),
-    _row("smtp-threads", integer(0, 256), "0", _B, _FIXED, "Worker processes; 0 = one per processor core.", only("1")),
+    _row("smtp-threads", integer(0, 256), "0", _B, _FIXED, "Worker processes; 0 = one per processor core.", YES),
     _row("plugin-directory", path(), "", _C, _FIXED, "Folder of plugins, loaded in alphabetical order.", NOT_YET),
 )
 

@@ -104,6 +104,10 @@ class Bodies:
         self._tidying = Brake(clock)
         self._keeper = StoreKeeper(store, rules.timeout, clock, observer, COMPONENT)
 
+    def reconfigure(self, rules: BodyRules) -> None:
+        """Other rules from the next operation on."""
+        self._rules = rules
+
     @property
     def is_paused(self) -> bool:
         """Too many loads failed in a row: no message whose content is stored may start."""

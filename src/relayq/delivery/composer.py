@@ -166,6 +166,11 @@ class Composer:
         self._effort_on_loop = 0.0 if spare_cores else _USUAL_EFFORT
         self._threads = WorkThreads(max(spare_cores, 1))
 
+    def reconfigure(self, rules: ComposerRules) -> None:
+        """Other rules from the next message on."""
+        self._rules = rules
+        self._maker = Maker(rules.making, self._clock.monotonic, _make_boundary)
+
     def close(self) -> None:
         """End the threads and the workshop."""
         self._workshop.close()

@@ -109,6 +109,10 @@ class Downloads:
         if self._store is not None:
             self._store.start()
 
+    def reconfigure(self, rules: DownloadRules) -> None:
+        """Other rules from the next download on."""
+        self._rules = rules
+
     async def close(self) -> None:
         """Give up what is under way and close everything. Idempotent."""
         tasks: list[asyncio.Task[Answer]] = list(self._under_way.values())

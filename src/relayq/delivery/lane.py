@@ -97,6 +97,18 @@ class Budget(Protocol):
         ...
 
 
+class MarkBoard(Protocol):
+    """Where processes tell each other which hosts are down."""
+
+    def marked_down(self, route: Route, error: DeliveryError, seconds: float) -> None:
+        """A route is left alone for so long."""
+        ...
+
+    def cleared(self, route: Route) -> None:
+        """A connection got through on a route that had been marked down."""
+        ...
+
+
 class HostDownError(Exception):
     """Every message waiting for this pair has to look elsewhere; carries what ended the last try."""
 
@@ -128,8 +140,10 @@ class Lane:
         loop: asyncio.AbstractEventLoop,
         jitter: Callable[[], float],
         observer: Observer,
+        marks: MarkBoard | None = None,
     ) -> None:
         self.route = route
+        self._marks = marks
         self._limits = limits
         self._budget = budget
         self._open_session = open_session
@@ -167,9 +181,9 @@ class Lane:
         """Messages wait for a session."""
         return bool(self._waiters or self._fresh_waiters)
 
-    def shares_budget_with(self, other: Lane) -> bool:
-        """Whether a connection closed here is one more for the other lane."""
-        return self._budget is other._budget
+    def is_limited_by(self, budget: Budget) -> bool:
+        """Whether a connection closed here is one more for the other lanes of the budget."""
+        return self._budget is budget
 
     @property
     def open_count(self) -> int:
@@ -187,6 +201,10 @@ class Lane:
             return False
         problems_until = self._problems[-1] + PROBLEM_WINDOW if self._problems else 0.0
         return max(self._remember_until, self._backoff_until, problems_until) <= now
+
+    def is_down(self, now: float) -> bool:
+        """Whether it is left alone at this instant of the loop's clock."""
+        return self._down_until > now
 
     def failure_when_down(self) -> DeliveryError | None:
         """The remembered failure while the pair is marked down, as a copy for a message that did not try."""
@@ -323,6 +341,8 @@ class Lane:
             self._sessions.add(session)
             self._observer.session_opened(str(self.route))
             # It got as far as MAIL FROM: whatever happened to other connections, the host is not down.
+            if self._down_until and self._marks is not None:
+                self._marks.cleared(self.route)
             self._needs_probe = False
             self._down_until = 0.0
             if self._suspicion is not None:
@@ -459,7 +479,11 @@ class Lane:
             self._mark_down(error)
 
     def _mark_down(self, error: DeliveryError) -> None:
-        offline_time = self._limits.offline_time
+        if self._marks is not None:
+            self._marks.marked_down(self.route, error, self._limits.offline_time)
+        self._leave_alone(error, self._limits.offline_time)
+
+    def _leave_alone(self, error: DeliveryError, offline_time: float) -> None:
         self._suspicion = None
         self._last_failure = error
         self._down_until = self._loop.time() + offline_time
@@ -470,6 +494,23 @@ class Lane:
                 waiter = waiters.popleft()
                 if not waiter.done():
                     waiter.set_exception(HostDownError(copy_failure(error)))
+
+    def believe_down(self, error: DeliveryError, seconds: float) -> None:
+        """Another process marked the pair down; a connection of our own that works knows better."""
+        if not self._sessions:
+            self._leave_alone(error, min(seconds, self._limits.offline_time))
+
+    def believe_up(self) -> None:
+        """Another process has got through."""
+        self._down_until = 0.0
+        self._needs_probe = False
+        self._pump()
+
+    def reconfigure(self, limits: LaneLimits) -> None:
+        """Other limits from now on."""
+        self._limits = limits
+        self._problems = deque(self._problems, maxlen=limits.offline_after)
+        self._pump()
 
     def _open_no_more(self) -> None:
         """Make do with the connections there are for a while (spec delivery.md 8.4)."""

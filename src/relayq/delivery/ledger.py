@@ -37,9 +37,10 @@ class LedgerEntry(JournalEntry):
         older: Twin listed before this one.
         newer: Twin listed after this one.
         waiting: Redelivery that came before the outcome was published.
+        asker: Told about the outcome, or that there will be none, for a redelivery in another process.
     """
 
-    __slots__ = ("chain", "epoch", "is_settled", "newer", "older", "waiting")
+    __slots__ = ("asker", "chain", "epoch", "is_settled", "newer", "older", "waiting")
 
     def __init__(self, key: bytes, epoch: int) -> None:
         super().__init__(key)
@@ -49,6 +50,7 @@ class LedgerEntry(JournalEntry):
         self.older: LedgerEntry | None = None
         self.newer: LedgerEntry | None = None
         self.waiting: OutboxItem | None = None
+        self.asker: Callable[[bool], None] | None = None
 
     @property
     def is_doubtful(self) -> bool:
@@ -88,7 +90,7 @@ class OutcomeLedger:
         """Whether a redelivered item needs no delivery: it is acknowledged now, or once its outcome is published."""
         now = self._now()
         self._drop(now)
-        key = _key_of(item)
+        key = key_of(item)
         if self._owed and self._owed[key] > 0:
             self._owed[key] -= 1
             return False
@@ -99,18 +101,49 @@ class OutcomeLedger:
         self.hits += 1
         self._unlist(entry)
         if entry.is_settled:
-            self._acknowledge(item)
-            # This acknowledgement may get lost like the one before: it is remembered in the same way.
-            self._remember(now, LedgerEntry(key, self._epoch))
-            self._drop(now)
+            self.acknowledge(item)
         else:
             entry.waiting = item
             self._awaited.add(entry)
         return True
 
+    def acknowledge(self, item: OutboxItem) -> None:
+        """Settle a redelivery whose outcome is published, here or by another process.
+
+        This acknowledgement may get lost like the one before: it is remembered in the same way.
+        """
+        self._acknowledge(item)
+        now = self._now()
+        self._remember(now, LedgerEntry(key_of(item), self._epoch))
+        self._drop(now)
+
+    def answer(self, key: bytes, asker: Callable[[bool], None], *, is_unique: bool) -> bool:
+        """Match a redelivery to another process; ``asker`` is told now or later whether its outcome is published.
+
+        Args:
+            key: Of the message.
+            asker: Not called if nothing is known.
+            is_unique: The producer gave the message an id. Without one, a message of ours that the broker has not
+                taken back, as far as we know, is more likely a twin: better two copies of one mail than one of two.
+
+        Returns:
+            Whether something is known.
+        """
+        self._drop(self._now())
+        entry = self._certain.get(key) or self._perhaps.get(key)
+        if entry is None or (entry.epoch == self._epoch and not is_unique):
+            return False
+        self.hits += 1
+        self._unlist(entry)
+        if entry.is_settled:
+            asker(True)
+        else:
+            entry.asker = asker
+        return True
+
     def recall(self, item: OutboxItem) -> Recollection | None:
         """What the journal knows of a redelivered item that nothing here matches."""
-        return None if self._journal is None else self._journal.recall(_key_of(item))
+        return None if self._journal is None else self._journal.recall(key_of(item))
 
     def put_back(self, recollection: Recollection) -> None:
         """Nothing was made of what was recalled."""
@@ -119,7 +152,7 @@ class OutcomeLedger:
 
     def owe(self, item: OutboxItem) -> None:
         """An item went back before it was started: its redelivery is a mail, whatever became of its twins."""
-        key = _key_of(item)
+        key = key_of(item)
         self._owed[key] += 1
         self._owed_until.append((self._now() + LOST_SECONDS, key))
         if len(self._owed_until) > MAX_ENTRIES:
@@ -133,7 +166,7 @@ class OutcomeLedger:
 
     def begin(self, item: OutboxItem, recalled: Recollection | None = None) -> LedgerEntry:
         """Remember a message whose handling starts; ``recalled`` is what the journal knows of it."""
-        entry = LedgerEntry(_key_of(item), self._epoch)
+        entry = LedgerEntry(key_of(item), self._epoch)
         entry.recalled = recalled
         if self._journal is not None and self._knows(entry.key):
             self._journal.note_twin(entry.key)
@@ -178,6 +211,7 @@ class OutcomeLedger:
         """
         entry.is_settled = True
         now = self._now()
+        self._tell(entry, is_known=True)
         if entry.waiting is not None:
             self._awaited.discard(entry)
             self._acknowledge(entry.waiting)
@@ -207,6 +241,7 @@ class OutcomeLedger:
             Redeliveries that wait for its outcome: there will be none, they have to be looked at again.
         """
         self._unlist(entry)
+        self._tell(entry, is_known=False)
         self._awaited.discard(entry)
         if self._journal is not None and entry.recalled is not None and not entry.number:
             self._journal.put_back(entry.recalled)
@@ -229,6 +264,12 @@ class OutcomeLedger:
             self._awaited.discard(entry)
             entry.waiting = None
             self._list(entry, self._certain)
+
+    @staticmethod
+    def _tell(entry: LedgerEntry, *, is_known: bool) -> None:
+        if entry.asker is not None:
+            entry.asker(is_known)
+            entry.asker = None
 
     def _drop(self, now: float) -> None:
         """Forget what has expired, and the oldest of what is too many: connections were lost before it was settled."""
@@ -275,7 +316,8 @@ class OutcomeLedger:
             del chain[entry.key]
 
 
-def _key_of(item: OutboxItem) -> bytes:
+def key_of(item: OutboxItem) -> bytes:
+    """What a message and its redelivery have in common."""
     digest = hashlib.sha256(item.body)
     if item.properties.message_id:
         digest.update(b"\0" + item.properties.message_id.encode())

@@ -24,6 +24,10 @@ class EhloNames:
         self._now = now
         self._known: dict[str, tuple[float, str]] = {}
 
+    def reconfigure(self, configured: str) -> None:
+        """Another configured name, empty for none, from the next session on."""
+        self._configured = configured
+
     async def name_for(self, egress_ip: str) -> str:
         """Name for EHLO on a connection from ``egress_ip``; looked up at most once an hour, and never for long."""
         if self._configured:

@@ -58,6 +58,12 @@ class SessionOpener:
         self._clear = ClearMemory()
         self._sink_address = rules.sink.address if rules.sink is not None else ""
 
+    def reconfigure(self, timeouts: SmtpTimeouts, rules: DialogueRules) -> None:
+        """Other rules from the next session on; the sink stays."""
+        self._timeouts = timeouts
+        self._limits = timeouts.by_state()
+        self._rules = rules
+
     async def find_sink(self) -> None:
         """Look the name of the sink up; what was found is used as long as the process lives (spec delivery.md 6).
 

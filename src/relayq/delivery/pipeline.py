@@ -199,6 +199,11 @@ class Pipeline:
         except TimeoutError:
             raise expired("deadline passed while downloading") from None
 
+    def reconfigure(self, rules: PipelineRules, retry_rules: RetryRules) -> None:
+        """Other rules from the next decision on."""
+        self._rules = rules
+        self._retry_rules = retry_rules
+
     async def guard(self, job: Job) -> None:
         """:meth:`handle`, for the top of a task: an unexpected error sends the message back, it never drops it."""
         try:

@@ -81,6 +81,10 @@ class Publisher:
         self._observer = observer
         self._warned: set[str] = set()
 
+    def reconfigure(self, rules: PublisherRules) -> None:
+        """Other rules from the next outcome on."""
+        self._rules = rules
+
     async def publish(
         self,
         item: OutboxItem,

@@ -116,6 +116,10 @@ class Reporter:
         self._rules = rules
         self._bodies = bodies
 
+    def reconfigure(self, rules: ReporterRules) -> None:
+        """Other rules from the next report on."""
+        self._rules = rules
+
     def decide(self, finding: Finding) -> ReportAction | None:
         """What there is to report, ``None`` for nothing."""
         return decide_report(

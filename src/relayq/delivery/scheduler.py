@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from relayq.delivery.admission import HELD_TOO_LONG, OVER_CAPACITY, Admission
 from relayq.delivery.bodies import STORE_IS_DOWN, Bodies
 from relayq.delivery.decision import Decision, decode_decision
-from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
+from relayq.delivery.ledger import LedgerEntry, OutcomeLedger, key_of
 from relayq.delivery.parked import ParkedDestinations, parking_of
 from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
 from relayq.delivery.publisher import Publisher
@@ -111,8 +111,27 @@ class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
     held_queue: str | None = None
 
 
+class Inquiry(Protocol):
+    """The memory of the other processes of this installation."""
+
+    async def is_known(self, key: bytes, *, is_unique: bool) -> bool:
+        """Whether the outcome of a message is published; waits for it where the message is under way.
+
+        False in good time if nobody knows, or nobody answers; never raises.
+
+        Args:
+            key: Of ``ledger.key_of``.
+            is_unique: No two messages of the producer have it.
+        """
+        ...
+
+
 class Scheduler:
-    """Consumes the outbox. Implements ``ports.BrokerListener``."""
+    """Consumes the outbox. Implements ``ports.BrokerListener``.
+
+    Attributes:
+        redelivered: Messages the broker had handed out before.
+    """
 
     def __init__(
         self,
@@ -123,7 +142,9 @@ class Scheduler:
         clock: Clock,
         observer: Observer,
         loop: asyncio.AbstractEventLoop,
+        inquiry: Inquiry | None = None,
     ) -> None:
+        self._inquiry = inquiry
         self._rules = rules
         self._retry_rules = retry_rules
         self._admission = admission
@@ -136,6 +157,7 @@ class Scheduler:
         self._not_started: list[OutboxItem] = []
         self._held = 0
         self._held_bytes = 0
+        self.redelivered = 0
         self._prefetch = rules.prefetch
         self._blocked_since: float | None = None
         self._silent_until: dict[str, float] = {}
@@ -163,10 +185,20 @@ class Scheduler:
             self._loop,
         )  # fmt: skip
 
+    def reconfigure(self, rules: SchedulerRules, retry_rules: RetryRules) -> None:
+        """Other rules from the next message on; the prefetch follows with the next sweep."""
+        self._rules = rules
+        self._retry_rules = retry_rules
+
     @property
     def held(self) -> int:
         """Messages handed out and not yet settled."""
         return self._held
+
+    @property
+    def held_bytes(self) -> int:
+        """Their size."""
+        return self._held_bytes
 
     @property
     def is_consuming(self) -> bool:
@@ -280,24 +312,33 @@ class Scheduler:
         """Take what the broker hands out."""
         self._held += 1
         self._held_bytes += len(item.body)
+        self._take(item)
+
+    def _take(self, item: OutboxItem, *, is_asked: bool = False) -> None:
+        """Start, unless nothing may start; ``is_asked`` if nobody else knows about a message handed out before."""
         if self._is_stopping:
             self._requeue(item)
         elif self._blocked_since is not None:
             self._not_started.append(item)
         else:
             try:
-                self._admit(item)
+                self._admit(item, is_asked=is_asked)
             except Exception as error:  # spec delivery.md 1: no poison
                 self._observer.crash("scheduler", error)
                 self._run_for(item, self._give_back_verbatim(item, self._ledger.begin(item)))
 
-    def _admit(self, item: OutboxItem) -> None:
+    def _admit(self, item: OutboxItem, *, is_asked: bool) -> None:
         recalled = None
         is_over = self._ledger.is_cancelled(item)
         if item.redelivered and not is_over:
-            if self._ledger.matches(item):
-                self._done(item)
-                return
+            if not is_asked:
+                self.redelivered += 1
+                if self._ledger.matches(item):
+                    self._done(item)
+                    return
+                if self._inquiry is not None:
+                    self._run(self._inquire(item, self._inquiry))
+                    return
             recalled = self._ledger.recall(item)
             if recalled is not None and recalled.kind is RecollectionKind.RUNNING:
                 self._hold(item, RUNNING_SECONDS)
@@ -325,6 +366,16 @@ class Scheduler:
             elif decision.outcome is Outcome.RETRY:
                 return self._ledger.supersede(recalled)
         return True
+
+    async def _inquire(self, item: OutboxItem, inquiry: Inquiry) -> None:
+        """Ask the other processes before a message that was handed out before is delivered (spec amqp.md 13)."""
+        if await inquiry.is_known(key_of(item), is_unique=bool(item.properties.message_id)):
+            self._ledger.acknowledge(item)
+            self._done(item)
+        elif item.is_held:
+            self._take(item, is_asked=True)
+        else:
+            self._done(item)
 
     def _judge(self, item: OutboxItem, entry: LedgerEntry) -> None:
         body: bytes | None = None

@@ -75,6 +75,12 @@ class SessionTerms:
         self._dane = dane if sink is None else None
         self._sts = sts if sink is None else None
 
+    def reconfigure(self, level: SecurityLevel, dane: Resolver | None, sts: DomainPolicies | None) -> None:
+        """Other demands from the next message on."""
+        self._level = level
+        self._dane = dane if self._sink is None else None
+        self._sts = sts if self._sink is None else None
+
     def credentials(self, target: Target) -> Credentials | None:
         """Login of a message: that of its smarthost, which no other server ever gets to see."""
         if self._sink is not None:

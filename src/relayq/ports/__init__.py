@@ -30,6 +30,7 @@ from relayq.ports.network import (
     TlsFailureKind,
 )
 from relayq.ports.observer import Observer
+from relayq.ports.permits import Borrower, Lender, LimitKey, PairKey
 from relayq.ports.queues import DomainState, QueueInspector, QueueState
 from relayq.ports.resolver import DnsAnswer, DnsError, DnsFailureKind, MxRecord, Resolver
 from relayq.ports.store import MessageStore, StoreAddress, StoreDamagedError, StoreError, StoreUnavailableError
@@ -37,6 +38,7 @@ from relayq.ports.workshop import Workshop, WorkshopUnavailableError
 
 __all__ = [
     "BindError",
+    "Borrower",
     "Broker",
     "BrokerError",
     "BrokerListener",
@@ -56,6 +58,8 @@ __all__ = [
     "Fetcher",
     "JournalEntry",
     "JournalError",
+    "Lender",
+    "LimitKey",
     "LocalShortageError",
     "MessageStore",
     "MxRecord",
@@ -63,6 +67,7 @@ __all__ = [
     "Observer",
     "OutboxItem",
     "OutcomeJournal",
+    "PairKey",
     "Parking",
     "Properties",
     "Publication",

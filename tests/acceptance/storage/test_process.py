@@ -13,10 +13,10 @@ from relayq.adapters.clock import SystemClock
 from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions
 from relayq.adapters.memory import RecordingListener
 from relayq.adapters.store import MissingLibraryError, open_store
-from relayq.app import run_worker
-from relayq.config import load, parse_options
+from relayq.config import Settings, load, parse_options
 from relayq.config.store_address import parse_store_address
 from relayq.ports import MessageStore, OutboxItem, Properties, Publication, QueueRole, StoreAddress
+from relayq.supervisor.server import supervise
 from tests.support.dns_server import FakeDnsServer
 from tests.support.relayq_process import RelayqProcess
 from tests.support.scripted_server import Expect, ScriptedServer, Send, mailfrom, opening, rcptto, transaction
@@ -93,8 +93,13 @@ async def test_a_missing_library_ends_the_start(tmp_path: Path, monkeypatch: pyt
         "--storage-address=mongodb://u:hunter2@h/d/c",
         f"--rabbitmq-address=embedded://{tmp_path}/relayq.db",
         f"--application-log={log}",
+        "--smtp-threads=1",
         "--hostname=mta.test",
     )
-    assert await run_worker(load(parse_options(options), environ={}, no_default_config=True)) == 78
+
+    def load_settings() -> Settings:
+        return load(parse_options(options), environ={}, no_default_config=True)
+
+    assert await supervise(load_settings(), load_settings) == 78
     assert "a store at mongodb:// needs a library" in log.read_text()
     assert "hunter2" not in log.read_text()

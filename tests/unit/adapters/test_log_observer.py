@@ -33,8 +33,11 @@ def test_attempts_are_counted(observer: LogObserver, path: Path) -> None:
     for _ in range(3):
         observer.attempt_finished(None, ACCEPTED, Outcome.SUCCESS, None, 0.1)
     observer.attempt_finished(None, FAILED, Outcome.RETRY, TimedOut(DeliveryState.DNS, Scope.HOST, "why"), 0.1)
-    assert observer.outcomes == {Outcome.SUCCESS: 3, Outcome.RETRY: 1}
-    assert observer.results["message", "accepted"] == 3
+    figures = observer.figures()
+    assert (figures["relayq_deliveries_total"], figures["relayq_retries_total"]) == (3, 1)
+    assert figures['relayq_attempts_total{state="message",result="accepted",code=""}'] == 3
+    assert figures['relayq_delivery_seconds_bucket{le="0.05"}'] == 0
+    assert figures['relayq_delivery_seconds_bucket{le="0.1"}'] == figures["relayq_delivery_seconds_count"] == 4
     summary = observer.summary()
     assert "message/accepted 3" in summary
     assert "dns/timeout 1" in summary

@@ -188,7 +188,6 @@ def test_a_file_names_no_further_file(tmp_path: Path) -> None:
                 "expected optional, opportunistic, required or verified"
             ),
         ),
-        ("smtp-threads: 4", 'smtp-threads: "4" is not supported yet; expected 0 or 1'),
         ("www-port: 8485", 'www-port: "8485" is not supported yet; expected no value'),
     ],
 )
@@ -202,7 +201,6 @@ def test_one_problem_of_a_file(tmp_path: Path, text: str, line: str) -> None:
         "www-port:",
         "smtp-out-tls-min: 1.2",
         "smtp-out-security: OPTIONAL",
-        "smtp-threads: 1",
         "auth-plaintext: off",
         "storage-policy: all",
         "storage-ttl: 1h",

@@ -213,10 +213,10 @@ class Balance:
         for lane in self.lanes:
             check_lane(lane)
             opened += lane.open_count
-            pair = [other.open_count for other in self.lanes if other.shares_budget_with(lane)]
+            pair = [other.open_count for other in self.lanes if other.is_limited_by(lane._budget)]
             assert sum(pair) <= LIMITS.max_connections
-        assert self.pool._budget._free + opened == BUDGET
-        assert self.pool._budget._free >= 0
+        assert self.pool._budget.allowance.free + opened == BUDGET
+        assert self.pool._budget.allowance.free >= 0
 
     def a_session_has_one_user(self) -> None:
         users = [session for _, session in self.using]
@@ -256,7 +256,7 @@ class Balance:
         assert not [opening for opening in self.openings if not opening[1].done()]
         for lane in self.lanes:
             assert (lane.open_count, lane._starting, lane.has_waiters) == (0, 0, False)
-        assert self.pool._budget._free == BUDGET
+        assert self.pool._budget.allowance.free == BUDGET
         opened, closed = self.observer.all_of(SessionOpened), self.observer.all_of(SessionClosed)
         assert len(opened) == len(closed)
         self.loop.close()
