@@ -7,7 +7,7 @@ export VENV
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test test-unit test-all lint format check bench bench-peers docs docs-serve lock changelog clean \
-	lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix
+	lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix lint-gallery gallery
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,7 +30,7 @@ test-unit: setup ## the tests that need no server
 test-all: setup servers ## every test, async ones on uvloop and on plain asyncio
 	RELAYQ_TEST_LOOP=both $(BIN)/pytest $(PYTEST_ARGS)
 
-lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix ## all static checks
+lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix lint-gallery ## all static checks
 
 lint-format: setup
 	$(BIN)/ruff format --check .
@@ -52,6 +52,13 @@ lint-settings: setup
 
 lint-matrix: setup
 	$(BIN)/python scripts/generate_matrix.py --check
+
+lint-gallery: setup
+	$(BIN)/python scripts/generate_gallery.py --check
+
+gallery: setup ## render the examples of blocks and take their pictures; installs Chromium where it is missing
+	@{ command -v chromium && command -v pngquant; } >/dev/null || scripts/apt-install chromium fonts-liberation pngquant
+	$(BIN)/python scripts/generate_gallery.py --pictures
 
 format: setup ## format the code and sort imports
 	$(BIN)/ruff format .

@@ -59,8 +59,8 @@ def test_share_with_several_platforms() -> None:
     facebook = f"https://www.facebook.com/sharer/sharer.php?u={SHARED}"
     last = anchor(facebook, "Facebook", ' id="f"')
     assert rows_of(block) == (
-        '<tr><td class="re-share" align="left" style="font-size:9px;padding:0 0 10px 0">Tell &amp; show '
-        f"{anchor(linkedin, 'LinkedIn')} {last}</td></tr>"
+        '<tr><td class="re-share" align="left" style="font-size:9px;padding:0 0 10px 0">Tell &amp; show&nbsp; '
+        f"{anchor(linkedin, 'LinkedIn')}&nbsp; {last}</td></tr>"
     )
     assert text_of({"content": {"blocks": [block]}}) == f"Tell & show\nLinkedIn: {linkedin}\nFacebook: {facebook}"
     assert plan_of({"content": {"blocks": [block]}}).notes == (
@@ -83,7 +83,7 @@ def test_share_with_several_platforms() -> None:
 )  # fmt: skip
 def test_follow(platforms: dict[str, object], links: list[tuple[str, str]]) -> None:
     block = {"type": "follow", "platforms": platforms}
-    assert inner_of(block) == " ".join(anchor(*link) for link in links)
+    assert inner_of(block) == "&nbsp; ".join(anchor(*link) for link in links)
     lines = "\n".join(f"{name}: {url}" for url, name in links)
     assert text_of({"content": {"blocks": [block]}}) == (lines or None)
 
@@ -94,8 +94,9 @@ def test_icons() -> None:
         "icon": {"type": "Leaf", "size": 16},
     }  # fmt: skip
     assert inner_of(block, options=ICONS) == (
-        'Us <a href="https://twitter.com/a" rel="me" style="text-decoration:none">'
-        '<img src="https://i.test/leaf/16/twitter.png" alt="Twitter" width="16" height="16" style="border:0" /></a>'
+        'Us&nbsp; <a href="https://twitter.com/a" rel="me" style="text-decoration:none">'
+        '<img src="https://i.test/leaf/16/twitter.png" alt="Twitter" width="16" height="16" '
+        'style="border:0;vertical-align:middle" /></a>'
     )
     odd = {**block, "icon": {"type": "../x", "size": 10**6}, "platforms": {"a/b": "https://x.test/"}}
     assert 'src="https://i.test/rounded/32/a%2Fb.png"' in inner_of(odd, options=ICONS)

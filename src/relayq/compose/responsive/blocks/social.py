@@ -24,6 +24,7 @@ _ICON_TYPES = frozenset(
 _USUAL_ICON = "rounded"
 _ICON_SIZE = 32
 _MAX_ICON_SIZE = 512
+_GAP = "&nbsp; "  # between links, which would look like one word after the other
 
 
 class SocialLink(NamedTuple):
@@ -151,7 +152,7 @@ def _links(block: Block, links: Iterable[SocialLink]) -> Inner:
         inside = _icon(icon, link.platform, name, block) if icon else escape(name)
         pieces.append(f"{tag('a', (('href', url),), (style,), link.look)}{inside}</a>")
         lines.append(f"{name}: {url}")
-    return Inner(" ".join(pieces), ("\n".join(lines),) if lines else (), text_style(block.font), is_cell_main=True)
+    return Inner(_GAP.join(pieces), ("\n".join(lines),) if lines else (), text_style(block.font), is_cell_main=True)
 
 
 def _icon_pattern(block: Block) -> str:
@@ -174,4 +175,4 @@ def _icon(pattern: str, platform: str, name: str, block: Block) -> str:
     size = str(_icon_size(block))
     source = pattern.replace("{platform}", quote(platform, safe=""))
     attributes = (("src", source), ("alt", name), ("width", size), ("height", size))
-    return tag("img", attributes, ("border:0",), is_empty=True)
+    return tag("img", attributes, ("border:0", "vertical-align:middle"), is_empty=True)
