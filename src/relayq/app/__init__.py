@@ -5,17 +5,20 @@
 """
 
 from relayq.app.broker import LogLine, SilentListener, open_broker, open_inspector, rabbitmq_options
+from relayq.app.composing import NoFetcher, open_composer
 from relayq.app.run import WorkerRun, exit_code_of, shown_address, spare_the_collector
 from relayq.app.worker import Links, Worker
 
 __all__ = [
     "Links",
     "LogLine",
+    "NoFetcher",
     "SilentListener",
     "Worker",
     "WorkerRun",
     "exit_code_of",
     "open_broker",
+    "open_composer",
     "open_inspector",
     "rabbitmq_options",
     "shown_address",

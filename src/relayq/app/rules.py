@@ -193,9 +193,19 @@ def reporter_rules(settings: Settings, retry_rules: RetryRules) -> ReporterRules
     )
 
 
+def parse_rules(settings: Settings) -> ParseRules:
+    """For ``model.message_json``."""
+    delivery, queues = settings.delivery, settings.queues
+    return ParseRules(
+        loose_envelope=delivery.validate_envelope == "loose",
+        loose_recipient=delivery.validate_recipient == "loose",
+        merged_queues=configured_queues(settings) if queues.queues_override == "merge" else None,
+    )
+
+
 def scheduler_rules(settings: Settings) -> SchedulerRules:
     """For ``delivery.scheduler``."""
-    broker, queues, delivery = settings.broker, settings.queues, settings.delivery
+    broker, queues = settings.broker, settings.queues
     return SchedulerRules(
         outbox=queues.outbox,
         prefetch=broker.qos,
@@ -207,11 +217,7 @@ def scheduler_rules(settings: Settings) -> SchedulerRules:
         max_hold=broker.max_hold,
         mx_port=settings.route.port,
         smarthost=smarthost(settings),
-        parse=ParseRules(
-            loose_envelope=delivery.validate_envelope == "loose",
-            loose_recipient=delivery.validate_recipient == "loose",
-            merged_queues=configured_queues(settings) if queues.queues_override == "merge" else None,
-        ),
+        parse=parse_rules(settings),
         local_codes=settings.results.local_codes,
         extended=settings.results.format == "extended",
         held_queue=queues.held,

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relayq.adapters.address_guard import AddressGuard
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.dns import DnsResolver
 from relayq.adapters.figures import Figures, series
@@ -18,14 +16,13 @@ from relayq.adapters.store import open_store
 from relayq.adapters.workshop import ProcessWorkshop
 from relayq.app import rules
 from relayq.app.broker import LogLine, open_broker
+from relayq.app.composing import open_downloads
 from relayq.app.journal import open_journal
 from relayq.config import Settings
 from relayq.delivery.admission import Admission
 from relayq.delivery.arrivals import Arrivals
 from relayq.delivery.bodies import Bodies
 from relayq.delivery.composer import Composer
-from relayq.delivery.download_store import DownloadStore
-from relayq.delivery.downloads import Downloads
 from relayq.delivery.lane import MarkBoard
 from relayq.delivery.ledger import OutcomeLedger
 from relayq.delivery.names import EhloNames
@@ -43,7 +40,6 @@ from relayq.ports import (
     BrokerListener,
     Clock,
     DomainPolicies,
-    Fetcher,
     Lender,
     MessageStore,
     Network,
@@ -167,7 +163,7 @@ class Worker:
             marks=links.marks,
         )
         self._router = router = Router(self._resolver, rules.routing_rules(settings), clock, rng)
-        self._downloads = _open_downloads(settings, self._resolver, clock, observer)
+        self._downloads = open_downloads(settings, self._resolver, clock, observer)
         composer_rules = rules.composer_rules(settings)
         cores = _cores(settings)
         self._workshop = workshop = ProcessWorkshop(
@@ -305,19 +301,3 @@ def _open_bodies(settings: Settings, store: MessageStore | None, clock: Clock, o
     if store is None:
         return None
     return Bodies(store, rules.body_rules(settings), clock, observer)
-
-
-def _open_downloads(settings: Settings, resolver: Resolver, clock: Clock, observer: Observer) -> Downloads:
-    given = settings.downloads
-    store = None
-    if given.cache is not None:
-        store = DownloadStore(open_store(given.cache, settings.store.threads), clock, observer)
-
-    def open_fetcher() -> Fetcher:
-        from relayq.adapters.fetcher import FetcherOptions, HttpFetcher  # an HTTP client takes a while to load
-
-        guard = AddressGuard(given.blacklist, given.whitelist)
-        options = FetcherOptions(user_agent=given.user_agent or "", timeout=given.timeout)
-        return HttpFetcher(resolver, guard, options, clock, ssl.create_default_context())
-
-    return Downloads(open_fetcher, rules.download_rules(settings), clock, observer, store)

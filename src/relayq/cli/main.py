@@ -25,6 +25,7 @@ class _Entry(NamedTuple):
 COMMANDS: Final[dict[str, _Entry]] = {
     "run": _Entry("run", "Deliver messages from the outbox until told to stop."),
     "inject": _Entry("inject", "Publish messages, JSON or MIME, to the outbox."),
+    "render": _Entry("render", "Show what a message becomes, without sending it."),
     "results": _Entry("results", "Print what became of messages."),
     "queue": _Entry("queues", "Show how many messages lie in which queue, or delete them."),
     "check-config": _Entry("check_config", "Check the configuration."),

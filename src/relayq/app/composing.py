@@ -1,0 +1,92 @@
+"""Composing without delivering: the parts of a worker that make content, and what they ask of the world."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+from relayq.adapters.address_guard import AddressGuard
+from relayq.adapters.clock import SystemClock
+from relayq.adapters.dns import DnsResolver
+from relayq.adapters.memory import LocalWorkshop, MemoryResolver, RecordingObserver
+from relayq.adapters.store import open_store
+from relayq.app import rules
+from relayq.compose.making import Maker
+from relayq.config import Settings
+from relayq.delivery.arrivals import Arrivals
+from relayq.delivery.composer import Composer
+from relayq.delivery.download_store import DownloadStore
+from relayq.delivery.downloads import Downloads
+from relayq.ports import Clock, DownloadError, Fetcher, Observer, Resolver
+
+
+def open_downloads(settings: Settings, resolver: Resolver, clock: Clock, observer: Observer) -> Downloads:
+    """What fetches for messages, as it is configured."""
+    given = settings.downloads
+    store = None
+    if given.cache is not None:
+        store = DownloadStore(open_store(given.cache, settings.store.threads), clock, observer)
+
+    def open_fetcher() -> Fetcher:
+        from relayq.adapters.fetcher import FetcherOptions, HttpFetcher  # an HTTP client takes a while to load
+
+        guard = AddressGuard(given.blacklist, given.whitelist)
+        options = FetcherOptions(user_agent=given.user_agent or "", timeout=given.timeout)
+        return HttpFetcher(resolver, guard, options, clock, ssl.create_default_context())
+
+    return Downloads(open_fetcher, rules.download_rules(settings), clock, observer, store)
+
+
+class NoFetcher:
+    """``ports.Fetcher`` that gets nothing.
+
+    Attributes:
+        urls: What was asked for.
+    """
+
+    def __init__(self) -> None:
+        self.urls: set[str] = set()
+
+    async def fetch(self, url: str, max_bytes: int, *, is_start_enough: bool) -> NoReturn:
+        """Refuse."""
+        del max_bytes, is_start_enough
+        self.urls.add(url)
+        raise DownloadError("not downloaded", is_temporary=False)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@asynccontextmanager
+async def open_composer(
+    settings: Settings, warn: Callable[[str, str], None], fetcher: Fetcher | None = None
+) -> AsyncIterator[Composer]:
+    """A composer for a few messages, in this process alone.
+
+    Args:
+        settings: Whole configuration.
+        warn: Told what to tell the user: component and text.
+        fetcher: Asked for downloads instead of the web; nobody asks DNS then.
+    """
+    clock, observer = SystemClock(), RecordingObserver()
+    if fetcher is None:
+        resolver: Resolver = DnsResolver(rules.dns_options(settings), clock, random.Random())
+        downloads = open_downloads(settings, resolver, clock, observer)
+    else:
+        resolver = MemoryResolver(clock)
+        downloads = Downloads(lambda: fetcher, rules.download_rules(settings), clock, observer)
+    composer_rules = rules.composer_rules(settings)
+    workshop = LocalWorkshop(Maker(composer_rules.making, clock.monotonic, lambda: f"=_{secrets.token_hex(16)}"))
+    composer = Composer(composer_rules, clock, warn, workshop, downloads, Arrivals(resolver, clock, warn))
+    downloads.start()
+    try:
+        yield composer
+    finally:
+        composer.close()
+        await downloads.close()
+        if isinstance(resolver, DnsResolver):
+            await resolver.close()

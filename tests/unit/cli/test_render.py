@@ -1,0 +1,201 @@
+"""``relayq render``: every example and every golden document becomes something to look at."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relayq.cli.main import main
+
+ROOT = Path(__file__).parents[3]
+EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*.json") if path.name != "package.json")
+DOCUMENTS = sorted((ROOT / "tests" / "golden" / "responsive").glob("*.json"))
+MESSAGE = {
+    "envelope": "b@shop.test",
+    "recipient": "ann@x.test",
+    "mime": {
+        "from": "shop@shop.test",
+        "subject": "Hi {$first}",
+        "text": "Dear {$first} {$last}",
+        "html": "<p>{$first}",
+    },
+    "data": {"first": "Ann", "last": "Doe"},
+}
+DOWNLOAD = {"from": "a@x.test", "text": "x", "attachments": [{"url": "https://files.test/a.pdf"}]}
+
+
+class Rendered:
+    """What a command line printed."""
+
+    def __init__(self, code: int, output: bytes, errors: str) -> None:
+        self.code = code
+        self.output = output
+        self.errors = errors
+
+
+class Renderer:
+    """Runs the command in this process."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[bytes]) -> None:
+        self.folder = folder
+        self._monkeypatch = monkeypatch
+        self._capture = capture
+
+    def file(self, name: str, content: Any) -> str:
+        path = self.folder / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+        return str(path)
+
+    def __call__(self, *words: str, given: Any = None) -> Rendered:
+        text = given if isinstance(given, str) else json.dumps(given)
+        self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        code = main(["render", "--no-default-config", "--hostname=mta.test", *words])
+        output, errors = self._capture.readouterr()
+        return Rendered(code, output, errors.decode())
+
+
+@pytest.fixture
+def render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Renderer:
+    return Renderer(tmp_path, monkeypatch, capsysbinary)
+
+
+@pytest.mark.parametrize("view", ["--mime", "--html", "--text", "--page"])
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_can_be_looked_at(render: Renderer, path: Path, view: str) -> None:
+    options = () if view == "--mime" else (view,)
+    done = render(*options, str(path))
+    if path.stem == "downloads":
+        assert done.code == 65
+        assert "mime.content.blocks[0]: not downloaded" in done.errors
+        assert "not downloaded without --download: https://" in done.errors
+    elif path.stem == "message" and view == "--html":
+        assert (done.code, done.errors) == (65, f"relayq: {path}: the message has no HTML part\n")
+    else:
+        assert done.code == 0, done.errors
+        assert done.output
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_golden_document_can_be_looked_at(render: Renderer, path: Path) -> None:
+    given = json.loads(path.read_text("utf-8"))
+    done = render(given={"force": True, **given, "recipient": "ann@x.test", "envelope": "b@shop.test"})
+    assert done.code == 0, done.errors
+    parsed = email.message_from_bytes(done.output, policy=email.policy.default)
+    assert parsed["From"]
+    assert parsed["MIME-Version"] == "1.0"
+
+
+def test_the_message_as_it_would_be_sent(render: Renderer) -> None:
+    seed = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
+    more = {"dkim": {"domain": "shop.test", "selector": "s", "key": seed}, "headers": {"append": {"X-A": "1"}}}
+    done = render(given={**MESSAGE, **more, "seen": "2030-05-01 07:30:00"})
+    assert done.output.startswith(b"DKIM-Signature: v=1; a=ed25519-sha256;")
+    parsed = email.message_from_bytes(done.output, policy=email.policy.default)
+    assert (parsed["Subject"], parsed["X-A"]) == ("Hi Ann", "1")
+    assert parsed["Date"] == "Wed, 01 May 2030 07:30:00 +0000"
+    assert done.errors == ""
+
+
+def test_views(render: Renderer) -> None:
+    assert render("--html", given=MESSAGE).output == b"<p>Ann\n"
+    assert render("--text", given=MESSAGE).output == b"Dear Ann Doe\n"
+    assert render("--page", given=MESSAGE).output.endswith(b"<p>Ann\n")
+
+
+def test_style_sheets_are_inlined_by_the_settings(render: Renderer) -> None:
+    html = "<style>p{color:red} a:hover{top:0}</style><p>x"
+    given = {**MESSAGE, "mime": {"from": "a@x.test", "html": html}, "inlinecss": True}
+    assert render("--html", given=given).output == b'<style> a:hover{top:0!important}</style><p style="color:red">x\n'
+    done = render("--html", "--inlinecss-important=no", given=given)
+    assert done.output == b'<style> a:hover{top:0}</style><p style="color:red">x\n'
+
+
+def test_settings_come_from_a_file_as_well(render: Renderer) -> None:
+    config = render.file("config.txt", "personalize-escape: html\n")
+    given = {**MESSAGE, "data": {"first": "<b>"}}
+    assert render("--html", "--config-file", config, given=given).output == b"<p>&lt;b&gt;\n"
+
+
+@pytest.mark.parametrize("own", [{"first": "Ann", "last": "Doe"}, {}, [], None])
+def test_other_data_goes_over_that_of_the_message(render: Renderer, own: object) -> None:
+    data = render.file("data.json", {"first": "Bob"})
+    last = b"Doe" if own and isinstance(own, dict) else b""
+    done = render("--text", "--data", data, given={**MESSAGE, "data": own})
+    assert done.output.rstrip() == b"Dear Bob " + last if last else b"Dear Bob"
+
+
+def test_data_may_come_from_standard_input(render: Renderer) -> None:
+    message = render.file("message.json", MESSAGE)
+    assert render("--text", "--data", "-", message, given={"last": "Roe"}).output == b"Dear Ann Roe\n"
+
+
+def test_a_recipient_can_be_missing(render: Renderer) -> None:
+    done = render("--text", given={"mime": "Subject: x\r\n\r\n{$recipient}\r\n", "data": {}})
+    assert done.output == b"recipient@example.org\n"
+    assert done.errors == 'relayq: standard input: no recipient; rendered for "recipient@example.org"\n'
+
+
+def test_what_force_leaves_out_is_told(render: Renderer) -> None:
+    done = render("--text", given={**MESSAGE, "mime": DOWNLOAD, "force": True})
+    assert (done.code, done.output) == (0, b"x\n")
+    assert done.errors.splitlines() == [
+        "relayq: compose: ann@x.test: mime.attachments[0]: not downloaded",
+        "relayq: not downloaded without --download: https://files.test/a.pdf",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("", "standard input: "),
+        ("{", "standard input: "),
+        ("[]", "standard input: "),
+        ('{"recipient": "a@b.test"} {}', "standard input: "),
+        ({**MESSAGE, "recipient": "nobody"}, "standard input: recipient: "),
+        ({**MESSAGE, "mime": 1}, "standard input: mime: "),
+        ({**MESSAGE, "mime": None}, "standard input: "),
+        ({**MESSAGE, "mime": None, "key": "k"}, "standard input: mime: missing; what lies in the message store"),
+        ({**MESSAGE, "headers": {"append": {"X-A": "a\nb"}}}, "standard input: amqp/invalid: headers: "),
+        (
+            {**MESSAGE, "mime": "Subject: {if $n}\r\n\r\n"},
+            "standard input: responsive/error: subject: line 1: unclosed if",
+        ),
+        ({**MESSAGE, "mime": DOWNLOAD}, "standard input: responsive/error: mime.attachments[0]: not downloaded"),
+    ],
+)
+def test_bad_input_is_told_with_its_place(render: Renderer, given: object, told: str) -> None:
+    done = render(given=given)
+    assert (done.code, done.output) == (65, b"")
+    assert done.errors.splitlines()[-1].startswith(f"relayq: {told}")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null"])
+def test_bad_data_is_told_with_its_place(render: Renderer, content: str) -> None:
+    data = render.file("data.json", content)
+    done = render("--data", data, given=MESSAGE)
+    assert done.code == 65
+    assert done.errors.startswith(f"relayq: {data}: ")
+
+
+def test_data_of_the_message_that_is_no_object(render: Renderer) -> None:
+    done = render("--data", render.file("data.json", {}), given={**MESSAGE, "data": "x"})
+    assert done.code == 65
+    assert done.errors.startswith("relayq: standard input: data: ")
+
+
+@pytest.mark.parametrize("words", [("a.json", "b.json"), ("--data", "-"), ("--nonsense",)])
+def test_wrong_command_lines(render: Renderer, words: tuple[str, ...]) -> None:
+    assert render(*words, given=MESSAGE).code == 64
+
+
+def test_a_file_that_is_not_there(render: Renderer) -> None:
+    done = render("/nowhere/message.json")
+    assert done.code == 71
+    assert done.errors == "relayq: /nowhere/message.json: No such file or directory\n"
