@@ -6,8 +6,9 @@ PYTEST_ARGS ?=
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-unit test-all lint format check bench bench-peers docs docs-serve lock changelog clean \
-	lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix lint-gallery gallery
+.PHONY: help setup servers demo test test-unit test-all test-faults lint format check bench bench-peers docs docs-serve \
+	lock changelog clean gallery lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix \
+	lint-gallery
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,7 +31,9 @@ test-unit: setup ## the tests that need no server
 test-all: setup servers ## every test, async ones on uvloop and on plain asyncio
 	RELAYQ_TEST_LOOP=both $(BIN)/pytest $(PYTEST_ARGS)
 
-lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix lint-gallery ## all static checks
+.PHONY: help setup servers demo test test-unit test-all test-faults lint format check bench bench-peers docs docs-serve \
+	lock changelog clean gallery lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix \
+	lint-gallery
 
 lint-format: setup
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ from relayq.model import DeliveryError, DeliveryState, Refused, Scope, TimedOut
 from relayq.ports import Clock, MessageStore, Observer, StoreDamagedError, StoreError
 
 OUTAGES_IN_A_ROW = 3
-PAUSE_SECONDS = 10.0
+STORE_PAUSE_SECONDS = 10.0
 """How long a store that failed so often is left alone (spec delivery.md 17)."""
 COMPONENT = "store"
 STORE_IS_DOWN = "message store is down"
@@ -81,7 +81,7 @@ class Brake:
         """One was not; true when a first pause follows."""
         self._failures += 1
         if self._failures >= OUTAGES_IN_A_ROW:
-            self._paused_until = self._clock.monotonic() + PAUSE_SECONDS
+            self._paused_until = self._clock.monotonic() + STORE_PAUSE_SECONDS
         return self._failures == OUTAGES_IN_A_ROW
 
 

@@ -16,7 +16,7 @@ from functools import partial
 import msgspec
 
 from relayq.delivery.admission import Admission, Ticket
-from relayq.delivery.bodies import STORE_IS_DOWN, Bodies
+from relayq.delivery.bodies import STORE_IS_DOWN, STORE_PAUSE_SECONDS, Bodies
 from relayq.delivery.composer import Composer, Content, Draft
 from relayq.delivery.lane import HostDownError, Lane, Route
 from relayq.delivery.ledger import LedgerEntry
@@ -399,7 +399,7 @@ class Pipeline:
     def _check_again(self, job: Job, content: Content | StoredContent) -> None:
         """What may have changed while waiting, right before the connection is used (spec messages.md 4.9)."""
         if isinstance(content, StoredContent) and content.is_out_of_reach:
-            raise NotNowError(PARKED_SECONDS, STORE_IS_DOWN)
+            raise NotNowError(STORE_PAUSE_SECONDS, STORE_IS_DOWN)
         if self._journal is not None and self._journal.stops_delivery:
             raise NotNowError(PARKED_SECONDS, JOURNAL_IS_DOWN)
         if self._clock.monotonic() + self._rules.message_timeout > job.item.consumed_at + self._rules.ack_limit:

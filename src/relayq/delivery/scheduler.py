@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from relayq.delivery.admission import HELD_TOO_LONG, OVER_CAPACITY, Admission
-from relayq.delivery.bodies import STORE_IS_DOWN, Bodies
+from relayq.delivery.bodies import STORE_IS_DOWN, STORE_PAUSE_SECONDS, Bodies
 from relayq.delivery.decision import Decision, decode_decision
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger, key_of
 from relayq.delivery.parked import ParkedDestinations, parking_of
@@ -431,7 +431,7 @@ class Scheduler:
                 self._settle_for(item, entry, self._publisher.delay(item, entry, message))
         elif is_stored and self._bodies is not None and self._bodies.is_paused:
             seen_at = message.seen_at or now
-            waiting = self._publisher.give_back(item, entry, message, seen_at, PARKED_SECONDS, STORE_IS_DOWN)
+            waiting = self._publisher.give_back(item, entry, message, seen_at, STORE_PAUSE_SECONDS, STORE_IS_DOWN)
             self._settle_for(item, entry, waiting)
         else:
             self._start(item, entry, message, choose_target(message, self._rules.smarthost, self._rules.mx_port))

@@ -7,7 +7,7 @@ import pytest
 
 from relayq.adapters.memory import ManualClock, MemoryStore, RecordingObserver
 from relayq.delivery import store_keeper as module
-from relayq.delivery.bodies import PAUSE_SECONDS, Bodies, BodyRules, Brake
+from relayq.delivery.bodies import STORE_PAUSE_SECONDS, Bodies, BodyRules, Brake
 from relayq.model import DeliveryError, DeliveryState, ResultType, Scope
 from relayq.ports import StoreError
 from tests.support.engine import eventually
@@ -91,7 +91,7 @@ async def test_three_outages_in_a_row_make_a_pause(desk: Desk) -> None:
         await desk.failed_load()
         assert desk.bodies.is_paused is is_paused
     assert len(desk.warnings) == 1
-    desk.clock.advance(PAUSE_SECONDS - 0.1)
+    desk.clock.advance(STORE_PAUSE_SECONDS - 0.1)
     assert desk.bodies.is_paused
     desk.clock.advance(0.1)
     assert not desk.bodies.is_paused
@@ -101,11 +101,11 @@ async def test_the_next_outage_pauses_again_until_something_works(desk: Desk) ->
     desk.store.is_down = True
     for _ in range(3):
         await desk.failed_load()
-    desk.clock.advance(PAUSE_SECONDS)
+    desk.clock.advance(STORE_PAUSE_SECONDS)
     await desk.failed_load()
     assert desk.bodies.is_paused
     assert len(desk.warnings) == 1
-    desk.clock.advance(PAUSE_SECONDS)
+    desk.clock.advance(STORE_PAUSE_SECONDS)
     desk.store.is_down = False
     await desk.failed_load()  # unknown, but answered
     desk.store.is_down = True
@@ -146,7 +146,7 @@ async def test_saving_that_fails_is_a_warning_and_not_tried_for_ever(desk: Desk)
     assert desk.bodies.counts.inline == 5
     assert not desk.bodies.is_paused  # reading may still work
     desk.store.is_down = False
-    desk.clock.advance(PAUSE_SECONDS)
+    desk.clock.advance(STORE_PAUSE_SECONDS)
     assert await desk.save()
 
 
@@ -158,7 +158,7 @@ async def test_tidying_never_raises(desk: Desk) -> None:
     assert len(desk.store.operations) == 3
     assert desk.bodies.counts.untidy == 6
     desk.store.is_down = False
-    desk.clock.advance(PAUSE_SECONDS)
+    desk.clock.advance(STORE_PAUSE_SECONDS)
     await desk.bodies.delete("k")
     assert desk.bodies.counts.deletes == 1
 
