@@ -31,9 +31,12 @@ test-unit: setup ## the tests that need no server
 test-all: setup servers ## every test, async ones on uvloop and on plain asyncio
 	RELAYQ_TEST_LOOP=both $(BIN)/pytest $(PYTEST_ARGS)
 
-.PHONY: help setup servers demo test test-unit test-all test-faults lint format check bench bench-peers docs docs-serve \
-	lock changelog clean gallery lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix \
-	lint-gallery
+test-faults: setup servers ## bad lines to broker, receivers, store and name servers; writes docs/reference/reliability.md
+	rm -f .cache/faults.jsonl
+	RELAYQ_FAULT_REPORT=.cache/faults.jsonl $(BIN)/pytest tests/faults/test_links.py $(PYTEST_ARGS)
+	$(BIN)/python scripts/generate_reliability.py .cache/faults.jsonl
+
+lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix lint-gallery ## all static checks
 
 lint-format: setup
 	$(BIN)/ruff format --check .
