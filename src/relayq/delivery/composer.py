@@ -169,6 +169,7 @@ class Composer:
     def reconfigure(self, rules: ComposerRules) -> None:
         """Other rules from the next message on."""
         self._rules = rules
+        self._usable_keys.clear()
         self._maker = Maker(rules.making, self._clock.monotonic, _make_boundary)
 
     def close(self) -> None:

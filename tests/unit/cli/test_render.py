@@ -15,7 +15,9 @@ import pytest
 from relayq.cli.main import main
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*.json") if path.name != "package.json")
+EXAMPLES = [
+    path for path in sorted((ROOT / "examples").rglob("*.json")) if "mime" in json.loads(path.read_text("utf-8"))
+]
 DOCUMENTS = sorted((ROOT / "tests" / "golden" / "responsive").glob("*.json"))
 MESSAGE = {
     "envelope": "b@shop.test",
@@ -80,6 +82,10 @@ def test_every_example_can_be_looked_at(render: Renderer, path: Path, view: str)
     else:
         assert done.code == 0, done.errors
         assert done.output
+
+
+def test_there_are_examples() -> None:
+    assert {path.stem for path in EXAMPLES} >= {"message", "newsletter", "order", "downloads"}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)

@@ -285,6 +285,14 @@ def test_keys_that_were_usable_once_are_not_looked_at_again(monkeypatch: pytest.
         made.prepare_now(with_facts(mime=LETTER, dkim=bad))
 
 
+def test_other_rules_hold_for_keys_as_well() -> None:
+    made = composer()
+    message = with_facts(mime=LETTER, dkim=raw({"domain": "example.com", "selector": "s", "key": SEED}))
+    assert made.prepare_now(message).keys[0].oversign
+    made.reconfigure(ComposerRules(oversign=False))
+    assert not made.prepare_now(message).keys[0].oversign
+
+
 async def test_a_large_key_is_read_in_a_thread() -> None:
     made = composer()
     key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
