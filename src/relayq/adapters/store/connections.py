@@ -19,6 +19,7 @@ IDLE_SECONDS = 240.0
 
 CLOSE_SECONDS = 2.0
 TRIES = 3
+MOST_SHOWN = 300
 
 
 class Connection(Protocol):
@@ -40,6 +41,11 @@ class Connection(Protocol):
 
 class TryAgainError(StoreUnavailableError):
     """The connection was lost, or the server gave this operation up in favour of another one."""
+
+
+def one_line(text: str) -> str:
+    """What a server said, for the log: the first line, which names no key and gives no advice, and not too much."""
+    return text.strip().partition("\n")[0].strip()[:MOST_SHOWN]
 
 
 C = TypeVar("C", bound=Connection)

@@ -14,7 +14,7 @@ import asyncmy
 from asyncmy import errors
 from asyncmy.connection import PreparedStatement
 
-from relayq.adapters.store.connections import TryAgainError
+from relayq.adapters.store.connections import TryAgainError, one_line
 from relayq.adapters.store.rows import PART_BYTES
 from relayq.adapters.store.sql import Dialect, MissingTableError, SqlStore
 from relayq.ports import StoreAddress, StoreUnavailableError
@@ -53,6 +53,8 @@ _LOST = frozenset({0, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1927
 """The connection is closed or about to be: by a shutdown, an administrator, after too long a rest, on the way."""
 _DUPLICATE = 1062
 _NO_TABLE = 1146
+_NO_LOGIN = 2059
+_PLAIN_LOGINS = ("mysql_clear_password", "dialog")
 _DENIED = frozenset({1044, 1045, 1698, 3118})  # wrong password, database not allowed, other login needed, locked
 _TRY_AGAIN = frozenset({
     1020,  # changed since read (MariaDB with innodb_snapshot_isolation)
@@ -78,6 +80,7 @@ async def connect(address: StoreAddress) -> MySqlConnection:
     host, port = address.hosts[0]
     driver: asyncmy.Connection | None = None
     try:
+        tls = tls_context(dict(address.parameters))
         driver = await asyncmy.connect(
             host=host,
             port=port or 3306,
@@ -90,7 +93,8 @@ async def connect(address: StoreAddress) -> MySqlConnection:
             sql_mode="'STRICT_ALL_TABLES'",
             autocommit=True,
             program_name="relayq",
-            ssl=tls_context(dict(address.parameters)),
+            ssl=tls,
+            auth_plugin_map={} if tls else dict.fromkeys(_PLAIN_LOGINS, _RefusedLogin),
         )
         connection = MySqlConnection(driver)
         await connection.prepare()
@@ -101,6 +105,18 @@ async def connect(address: StoreAddress) -> MySqlConnection:
             raise
         raise StoreUnavailableError(f"mysql: {_describe(error)}") from error
     return connection
+
+
+class _RefusedLogin:
+    """Stands in for logins that any server, or who poses as it, can ask for to get the password as it is."""
+
+    def __init__(self, driver: asyncmy.Connection) -> None:
+        del driver
+
+    def authenticate(self, packet: object) -> object:
+        """Refuse."""
+        del packet
+        raise errors.OperationalError(_NO_LOGIN, "the server wants the password as plain text, which takes ssl-mode")
 
 
 def tls_context(options: Mapping[str, str]) -> ssl.SSLContext | None:
@@ -211,5 +227,5 @@ def _describe(error: Exception) -> str:
     code = _code_of(error)
     if code in _DENIED:
         return f"access denied ({code})"
-    text = str(error.args[-1]) if error.args else type(error).__name__
+    text = one_line(str(error.args[-1])) if error.args else type(error).__name__
     return text if code is None else f"{text} ({code})"

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import asyncpg
 
-from relayq.adapters.store.connections import TryAgainError
+from relayq.adapters.store.connections import TryAgainError, one_line
 from relayq.adapters.store.rows import PART_BYTES
 from relayq.adapters.store.sql import Dialect, MissingTableError, SqlStore
 from relayq.ports import StoreAddress, StoreUnavailableError
@@ -74,6 +74,7 @@ async def connect(address: StoreAddress) -> PostgreSqlConnection:
         StoreUnavailableError: The server cannot be reached, refuses access, or does not know the database.
     """
     host, port = address.hosts[0]
+    driver = None
     try:
         driver = await asyncpg.connect(
             f"postgresql:///?{urlencode(address.parameters)}",
@@ -84,9 +85,15 @@ async def connect(address: StoreAddress) -> PostgreSqlConnection:
             database=address.database,
             timeout=CONNECT_SECONDS,
             max_cached_statement_lifetime=0,
-            server_settings={"application_name": "relayq", "statement_timeout": f"{STATEMENT_SECONDS}s"},
+            server_settings={"application_name": "relayq"},
         )
-    except Exception as error:
+        # Not in the settings of the connection: a pooler in between refuses those it does not know.
+        await driver.execute(f"SET statement_timeout = {STATEMENT_SECONDS * 1000}")
+    except BaseException as error:
+        if driver is not None:
+            driver.terminate()
+        if not isinstance(error, Exception):
+            raise
         raise StoreUnavailableError(f"postgresql: {_describe(error)}") from error
     return PostgreSqlConnection(driver)
 
@@ -160,4 +167,4 @@ def _describe(error: Exception) -> str:
     """Text of an error, without the user name that a refusal quotes."""
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         return f"access denied ({error.sqlstate})"
-    return str(error) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import hiredis
 
-from relayq.adapters.store.connections import CLOSE_SECONDS, TRIES, TryAgainError
+from relayq.adapters.store.connections import CLOSE_SECONDS, TRIES, TryAgainError, one_line
 from relayq.adapters.store.encoding import pack_aside, unpack_aside
 from relayq.adapters.store.resp import Command, Reply, RespConnection
 from relayq.ports import StoreAddress, StoreDamagedError, StoreUnavailableError
@@ -193,6 +193,6 @@ def _refusal_in(replies: Sequence[Reply]) -> str | None:
     """Text of the first refusal; what concerns a login is said in our own words."""
     for reply in replies:
         if isinstance(reply, hiredis.ReplyError):
-            text = str(reply)
+            text = one_line(str(reply))
             return f"{text.split(' ', 1)[0]} access denied" if text.startswith(_DENIED) else text
     return None

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from relayq.adapters.store import connections as module
-from relayq.adapters.store.connections import Connections, TryAgainError
+from relayq.adapters.store.connections import Connections, TryAgainError, one_line
 from relayq.ports import StoreDamagedError, StoreUnavailableError
 
 
@@ -156,6 +156,20 @@ async def test_a_connection_is_not_trusted_after_a_long_rest(
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
     assert await pool.run(failing(None)) is server.made[1]
     assert server.made[0].ended == "terminated"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("no such thing", "no such thing"),
+        ("duplicate\nDETAIL:  Key (id)=(secret)\r\nHINT: x", "duplicate"),
+        ("\n\r\n", ""),
+        ("a\r\nb", "a"),
+        ("x" * 1000, "x" * 300),
+    ],
+)
+def test_the_log_gets_one_line(said: str, shown: str) -> None:
+    assert one_line(said) == shown
 
 
 @pytest.mark.parametrize("error", [OSError("reset"), StoreUnavailableError("gone"), None])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import ssl
+import struct
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from relayq.adapters.store import mysql, postgresql, rows
 from relayq.adapters.store.postgresql import encode_key
-from relayq.ports import StoreDamagedError
+from relayq.ports import StoreAddress, StoreDamagedError, StoreUnavailableError
 from tests.support.tls import ca_file
 
 KEYS = st.text(alphabet=st.sampled_from("\0\x01\x0201a"), max_size=6)
@@ -65,3 +67,33 @@ def test_numbers_with_sense() -> None:
     rows.check_size(b"abc", 3)
     with pytest.raises(StoreDamagedError, match="3 octets instead of 4"):
         rows.check_size(b"abc", 4)
+
+
+@pytest.mark.parametrize("login", [b"mysql_clear_password", b"dialog"])
+async def test_a_password_of_mysql_is_not_sent_as_it_is(login: bytes) -> None:
+    received = bytearray()
+
+    async def pose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def packet(number: int, payload: bytes) -> bytes:
+            return len(payload).to_bytes(3, "little") + bytes([number]) + payload
+
+        capabilities = 0xF7FF | 0x000F << 16  # not TLS
+        greeting = b"\x0a8.0.0\0" + bytes(4) + b"saltsalt\0" + struct.pack("<HBHHB", capabilities & 0xFFFF, 45, 2,
+            capabilities >> 16, 21) + bytes(10) + b"saltsaltsalt\0" + b"mysql_native_password\0"  # fmt: skip
+        writer.write(packet(0, greeting))
+        received.extend(await reader.read(1000))
+        writer.write(packet(2, b"\xfe" + login + b"\0" + b"\x02Password: "))
+        received.extend(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_server(pose, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    address = StoreAddress(
+        engine="mysql", scheme="mysql", hosts=(("127.0.0.1", port),), username="u", password="hunter2", database="d"
+    )
+    with pytest.raises(StoreUnavailableError, match=r"plain text, which takes ssl-mode \(2059\)"):
+        await mysql.connect(address)
+    server.close()
+    await server.wait_closed()
+    assert b"mysql_native_password" in received
+    assert b"hunter2" not in received
