@@ -77,6 +77,7 @@ class DatabaseServer(JailedServer):
             try:
                 self._process.wait_until(self.is_ready, timeout=START_SECONDS, what=self.package)
             except ServerNotReady:
+                self._process.stop()
                 if not remaining:
                     raise
             else:
