@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relayq.adapters.store import open_store
+from relayq.adapters.store.couchbase import Link
 from relayq.config.store_address import parse_store_address
-from relayq.ports import MessageStore
+from relayq.ports import MessageStore, StoreAddress
 from relayq.trial import ReceivedMessage
 from tests.support.engine import MIME, OUTBOX, Engine, mail
 from tests.support.scripted_server import Expect, Send, mailfrom, opening, rcptto, transaction
+from tests.support.stores.couchbase import FakeBucket
 from tests.support.stores.databases import DatabaseServer
 from tests.support.stores.moto import Moto
 from tests.support.stores.secantus import Secantus
@@ -22,9 +24,17 @@ REFUSED = [*opening(), *mailfrom(), *rcptto("550 5.1.1 no such user"), Expect(rb
 GREYLISTED = [*opening(), *mailfrom(), *rcptto("450 4.2.0 later"), Expect(rb"RSET\r\n"), Send(b"250 fine\r\n")]
 
 
-@pytest.fixture(params=["postgresql", "mariadb", "redis", "secantus", "moto"])
-def address(request: pytest.FixtureRequest) -> str:
-    """Of a store on a server."""
+@pytest.fixture(params=["postgresql", "mariadb", "redis", "secantus", "moto", "couchbase"])
+def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of a store on a server, or for Couchbase on a bucket in memory."""
+    if request.param == "couchbase":
+        bucket = FakeBucket()
+
+        async def link(_address: StoreAddress) -> Link:
+            return Link(bucket, bucket.hang_up)
+
+        monkeypatch.setattr("relayq.adapters.store.couchbase.open_link", link)
+        return "couchbase://anna:hunter2@127.0.0.1/bodies"
     server: DatabaseServer | Secantus | Moto = request.getfixturevalue(request.param)
     return server.address
 

@@ -38,7 +38,7 @@ class MongoDbFactory:
         return MongoDbStore(address, threads=2, part_bytes=part_bytes or PART_BYTES)
 
     def make_unreachable(self) -> MessageStore:
-        return MongoDbStore(mongodb_address(free_port(), parameters=(("serverSelectionTimeoutMS", "200"),)))
+        return MongoDbStore(mongodb_address(free_port(), parameters=(("serverSelectionTimeoutMS", "1"),)))
 
     async def put_foreign(self, key: str, value: bytes) -> None:
         await self.collection.insert_one({"_id": key, "value": value})

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import secrets
-import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -239,11 +237,10 @@ async def test_a_server_that_was_killed_is_found_again_with_everything(place: Pl
     await used.save("key", b"body", soon())
     secantus.kill()
     try:
-        for store in (used, fresh):
-            with pytest.raises(StoreUnavailableError, match="mongodb: "):
-                await store.load("key")
-            with pytest.raises(StoreUnavailableError):
-                await store.save("other", b"body", soon())
+        with pytest.raises(StoreUnavailableError, match=r"mongodb: .+"):
+            await used.load("key")
+        with pytest.raises(StoreUnavailableError, match=r"mongodb: .+"):
+            await fresh.save("other", b"body", soon())
     finally:
         await asyncio.to_thread(secantus.start)
     for store in (used, fresh):
@@ -255,7 +252,7 @@ async def test_a_server_that_was_killed_is_found_again_with_everything(place: Pl
 async def test_a_server_that_hangs_holds_nothing_up_once_it_goes_on(place: Place, secantus: Secantus) -> None:
     store = place.open()
     await store.save("key", b"body", soon())
-    os.kill(secantus.pid, signal.SIGSTOP)
+    await asyncio.to_thread(secantus.freeze)
     try:
         for _ in range(3):
             loads = [asyncio.create_task(store.load("key")) for _ in range(5)]
@@ -265,7 +262,7 @@ async def test_a_server_that_hangs_holds_nothing_up_once_it_goes_on(place: Place
                 load.cancel()
             await asyncio.gather(*loads, return_exceptions=True)
     finally:
-        os.kill(secantus.pid, signal.SIGCONT)
+        secantus.thaw()
     async with asyncio.timeout(20):
         assert await asyncio.gather(*(store.load("key") for _ in range(5))) == [b"body"] * 5
 

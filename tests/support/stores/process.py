@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.support.ports import free_port
-from tests.support.processes import Process, is_listening
+from tests.support.processes import POLL_INTERVAL, STOP_TIMEOUT, Process, is_listening
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 60.0
@@ -72,9 +74,23 @@ class StoreServer:
         if self._process is not None:
             self._process.kill()
 
+    def freeze(self) -> None:
+        """Let it do nothing more, without closing anything; returns once every thread has stopped."""
+        os.kill(self.pid, signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        deadline = time.monotonic() + STOP_TIMEOUT
+        # Behind the name in parentheses comes the state.
+        while any(task.joinpath("stat").read_text().rpartition(")")[2].split()[0] != "T" for task in tasks.iterdir()):
+            assert time.monotonic() < deadline, f"{self.name} does not stop"
+            time.sleep(POLL_INTERVAL)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def close(self) -> None:
-        """End it and remove its folder."""
-        self.stop()
+        """End it and remove its folder; nothing in there has to be put in order first."""
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:

@@ -38,6 +38,7 @@ LONGEST_ID_BYTES = 246  # Couchbase, "Data model": keys of 250 octets, some of t
 CONNECT_TIMEOUT = timedelta(seconds=5)
 OPERATION_TIMEOUT = timedelta(seconds=15)
 _LONGEST_REASON = 300
+_LONGEST_EXPIRY_SECONDS = 50 * 365 * 24 * 3600  # the server counts seconds since 1970 in 32 bits
 
 T = TypeVar("T")
 
@@ -368,7 +369,8 @@ def _octets(document: _Document) -> bytes:
 
 def _remaining(expire_at: datetime) -> timedelta:
     """Time until then, as the client wants it: whole seconds, of which none would be for ever."""
-    return timedelta(seconds=max(1, int(expire_at.timestamp() - time.time())))
+    seconds = int(expire_at.timestamp() - time.time())
+    return timedelta(seconds=min(max(seconds, 1), _LONGEST_EXPIRY_SECONDS))
 
 
 def _show_host(host: str, port: int | None) -> str:

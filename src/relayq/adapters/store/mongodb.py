@@ -67,10 +67,9 @@ class MongoDbStore:
             BadOptionError: One of the driver's options is none, or has a value it does not take.
         """
         self._address = address
-        self._options = _options(address)
+        self._client = _open_client(address)
         self._part_bytes = part_bytes
         self._slots = asyncio.Semaphore(threads)
-        self._client: AsyncMongoClient[Document] | None = None
         self._has_index = False
         self._batch: _Batch | None = None
 
@@ -140,9 +139,7 @@ class MongoDbStore:
 
     async def close(self) -> None:
         """End the connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        await self._client.close()
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -190,8 +187,6 @@ class MongoDbStore:
         """Wait for a turn; what goes wrong becomes an error of the port."""
         async with self._slots:
             try:
-                if self._client is None:
-                    self._client = _open_client(self._address, self._options)
                 yield self._client[self._address.database].get_collection(self._address.collection, _CODEC)
             except InvalidBSON as error:
                 raise StoreDamagedError(f"mongodb: {_reason(error)}") from None
@@ -306,16 +301,24 @@ def _check(query: str, otherwise: str) -> None:
     """Refuse what the client itself only warns of; it quotes values, some of which are secret."""
     try:
         split_options(query, validate=True, warn=False)
+    except OSError as error:
+        raise BadOptionError(f"a store at mongodb:// cannot be used: {otherwise} ({error.strerror})") from None
     except (PyMongoError, ValueError, TypeError):
         raise BadOptionError(f"a store at mongodb:// cannot be used: {otherwise}") from None
 
 
-def _open_client(address: StoreAddress, options: str) -> AsyncMongoClient[Document]:
-    """The driver, which connects with the first operation."""
+def _open_client(address: StoreAddress) -> AsyncMongoClient[Document]:
+    """The driver, which connects with the first operation.
+
+    Raises:
+        BadOptionError: It does not take what the address says.
+    """
     hosts = ",".join(_show_host(host, port) for host, port in address.hosts)
-    return AsyncMongoClient(
-        f"{address.scheme}://{hosts}/?{options}", username=address.username, password=address.password
-    )
+    place = f"{address.scheme}://{hosts}/?{_options(address)}"
+    try:
+        return AsyncMongoClient(place, username=address.username, password=address.password)
+    except (PyMongoError, OSError, ValueError) as error:
+        raise BadOptionError(f"a store at mongodb:// cannot be used: {_reason(error)}") from None
 
 
 def _show_host(host: str, port: int | None) -> str:

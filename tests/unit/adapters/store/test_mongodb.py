@@ -6,7 +6,7 @@ import pytest
 from bson import DatetimeMS, decode, encode
 
 from relayq.adapters.store import BadOptionError, check_engine
-from relayq.adapters.store.mongodb import _CODEC, MongoDbStore, _has_expired, _octets, _open_client, _options
+from relayq.adapters.store.mongodb import _CODEC, MongoDbStore, _has_expired, _octets, _open_client
 from relayq.config.store_address import parse_store_address
 
 
@@ -15,7 +15,7 @@ async def test_everything_of_the_address_reaches_the_driver() -> None:
         "mongodb://anna:p%40ss%2F@[::1]:27018;other.test/rs%200/mail/bodies?w=2&wtimeoutMS=700&tls=true"
         "&readPreference=secondaryPreferred&readPreferenceTags=dc:ny,rack:1"
     )
-    async with _open_client(address, _options(address)) as client:
+    async with _open_client(address) as client:
         options = client.options
         assert client._topology_settings.seeds == {("::1", 27018), ("other.test", 27017)}
         assert options.replica_set_name == "rs 0"
@@ -29,7 +29,7 @@ async def test_everything_of_the_address_reaches_the_driver() -> None:
 
 async def test_what_is_not_said_is_safe() -> None:
     address = parse_store_address("mongodb://h/d/c")
-    async with _open_client(address, _options(address)) as client:
+    async with _open_client(address) as client:
         assert client.write_concern.document == {"w": "majority", "j": True}
         assert "authsource" not in client.options._options
 
@@ -43,9 +43,22 @@ def test_an_option_that_the_driver_does_not_take_is_named(option: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_options_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(BadOptionError, match="together"):
-        check_engine(parse_store_address("mongodb://h/d/c?tls=true&ssl=false"))
+@pytest.mark.parametrize(
+    ("rest", "text"),
+    [
+        ("h/d/c?tls=true&ssl=false", "does not take its options together"),
+        ("h/d/c?tls=true&tlsCAFile=/nowhere/ca.pem", "No such file"),
+        ("a;b/d/c?directConnection=true", "multiple hosts"),
+        ("anna@h/d/c", "password is required"),
+    ],
+)
+def test_what_contradicts_itself_or_is_not_there_is_refused(rest: str, text: str) -> None:
+    with pytest.raises(BadOptionError, match=text):
+        check_engine(parse_store_address(f"mongodb://{rest}"))
+
+
+def test_hosts_from_the_dns_are_not_asked_for_before_they_are_needed() -> None:
+    check_engine(parse_store_address("mongodb+srv://anna:hunter2@cluster.example.test/d/c"))
 
 
 @pytest.mark.parametrize("value", [b"caf\xe9", b"\xff\xfe", b"a\x00b\xc3"])
