@@ -8,7 +8,7 @@ export VENV
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test test-unit test-all test-faults lint format check bench bench-peers docs docs-serve \
 	lock changelog clean gallery lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix \
-	lint-gallery
+	lint-gallery lint-cut-points
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,7 +36,7 @@ test-faults: setup servers ## bad lines to broker, receivers, store and name ser
 	RELAYQ_FAULT_REPORT=.cache/faults.jsonl $(BIN)/pytest tests/faults/test_links.py $(PYTEST_ARGS)
 	$(BIN)/python scripts/generate_reliability.py .cache/faults.jsonl
 
-lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix lint-gallery ## all static checks
+lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix lint-gallery lint-cut-points ## all static checks
 
 lint-format: setup
 	$(BIN)/ruff format --check .
@@ -65,6 +65,9 @@ lint-gallery: setup
 gallery: setup ## render the examples of blocks and take their pictures; installs Chromium where it is missing
 	@{ command -v chromium && command -v pngquant; } >/dev/null || scripts/apt-install chromium fonts-liberation pngquant
 	$(BIN)/python scripts/generate_gallery.py --pictures
+
+lint-cut-points: setup
+	$(BIN)/python scripts/generate_cut_points.py --check
 
 format: setup ## format the code and sort imports
 	$(BIN)/ruff format .

@@ -375,7 +375,7 @@ class Scheduler:
         elif item.is_held:
             self._take(item, is_asked=True)
         else:
-            self._done(item)
+            self._drop(item)
 
     def _judge(self, item: OutboxItem, entry: LedgerEntry) -> None:
         body: bytes | None = None

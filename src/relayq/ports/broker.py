@@ -228,7 +228,7 @@ class BrokerListener(Protocol):
         ...
 
     def items_lost(self) -> None:
-        """Items of a lost connection or consumer are no longer held."""
+        """Items of a lost connection or consumer are no longer held; late acknowledgements may not have arrived."""
         ...
 
     def replace_copy(self, publication: Publication) -> Publication | None:

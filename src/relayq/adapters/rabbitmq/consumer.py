@@ -50,7 +50,7 @@ class ConsumerChannel(Channel):
         connection: AmqpConnection,
         deliver: Callable[[OutboxItem], None],
         monotonic: Callable[[], float],
-        on_ended: Callable[[ChannelClosedError, int], None],
+        on_ended: Callable[[ChannelClosedError, bool], None],
         on_few_held: Callable[[], None],
     ) -> None:
         super().__init__(connection)
@@ -178,7 +178,9 @@ class ConsumerChannel(Channel):
         for item in items.values():
             item.is_held = False
         self._finished.clear()
-        self._on_ended(error, len(items))
+        # Also when nothing is held: what was acknowledged a moment ago may come again.
+        is_orderly = self._is_draining and not items
+        self._on_ended(error, self._highest_tag > 0 and not is_orderly)
 
 
 def is_consumer_timeout(error: ChannelClosedError) -> bool:

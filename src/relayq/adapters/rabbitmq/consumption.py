@@ -173,10 +173,10 @@ class Consumer:
         self._changed.clear()
         await self._changed.wait()
 
-    def _take_end(self, error: ChannelClosedError, lost_items: int) -> None:
+    def _take_end(self, error: ChannelClosedError, is_loss: bool) -> None:
         self._closed_by = error
         self._changed.set()
-        if lost_items:
+        if is_loss:
             self._on_items_lost()
 
     def _note(self, error: ChannelClosedError) -> None:

@@ -151,6 +151,16 @@ async def test_a_loss_without_items_is_not_told(rig: Rig) -> None:
     assert rig.recorder.losses.empty()
 
 
+async def test_acknowledgements_that_may_be_lost_are_told(rig: Rig) -> None:
+    """Nothing is held, but the last acknowledgement may not have arrived: its message may come again."""
+    broker, _ = await rig.open()
+    items, session = await rig.consume(broker)
+    session.deliver(b"a")
+    broker.settle(await items.next(), ())
+    session.cut()
+    await soon(rig.recorder.losses.get())
+
+
 async def test_a_server_sent_cancel_returns_the_items_and_consumes_again(rig: Rig) -> None:
     broker, _ = await rig.open()
     items, session = await rig.consume(broker)
