@@ -190,12 +190,16 @@ class SqlStore:
         parts = split(stored.value, min(self._part_bytes, connection.largest_value_bytes))
         if not parts and await connection.execute(self._dialect.insert, *self._row(key, stored)):
             return
+        # The row of the key comes first in every transaction: whoever has it may change the rows of its parts.
+        master = self._row(key, stored, len(parts))
         await connection.execute(self._dialect.begin)
         old = await self._lock(connection, key)
-        names = part_keys(key, max(len(parts), old))
+        if old is None and not await connection.execute(self._dialect.insert, *master):
+            old = await self._lock(connection, key)
+        await connection.execute(self._dialect.replace, *master)
+        names = part_keys(key, max(len(parts), old or 0))
         for name, part in zip(names, parts, strict=False):
             await connection.execute(self._dialect.replace, *self._row(name, stored.part(part)))
-        await connection.execute(self._dialect.replace, *self._row(key, stored, len(parts)))
         for name in names[len(parts) :]:
             await connection.execute(_DELETE, self._dialect.encode_key(name))
         await connection.execute("COMMIT")
@@ -215,14 +219,17 @@ class SqlStore:
     ) -> None:
         """Do something with the row of ``key`` and those of its parts, together or not at all."""
         await connection.execute(self._dialect.begin)
-        for name in (key, *part_keys(key, await self._lock(connection, key))):
+        for name in (key, *part_keys(key, await self._lock(connection, key) or 0)):
             await do(self._dialect.encode_key(name))
         await connection.execute("COMMIT")
 
-    async def _lock(self, connection: SqlConnection, key: str) -> int:
-        """Keep others from changing a body until the end of the transaction; returns its number of parts."""
+    async def _lock(self, connection: SqlConnection, key: str) -> int | None:
+        """Keep others from changing a body until the end of the transaction; returns its number of parts.
+
+        ``None``: there is no row, and nobody is kept from anything.
+        """
         rows = await connection.fetch(_LOCK, self._dialect.encode_key(key))
-        return removable_parts_of(rows[0][0]) if rows else 0
+        return removable_parts_of(rows[0][0]) if rows else None
 
     def _row(self, key: str, stored: _Stored, parts: int = 0) -> tuple[object, ...]:
         """Values of ``id``, ``value``, ``encoding``, ``size``, ``parts``, ``expire``, ``modified``."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,24 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, erro
 def test_what_is_there_passes_without_being_used(tmp_path: Path) -> None:
     check_engine(StoreAddress(engine="directory", scheme="dir", path=str(tmp_path / "bodies")))
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_but_the_library_of_the_engine_is_asked_for() -> None:
+    libraries = {"postgresql": "asyncpg", "mysql": "asyncmy", "redis": "hiredis"}
+    # In a process of its own: modules that were imported once stay.
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({list(libraries.values())!r}))
+from relayq.adapters.store import MissingLibraryError, check_engine
+from relayq.ports import StoreAddress
+for engine in {list(libraries)!r}:
+    try:
+        check_engine(StoreAddress(engine=engine, scheme=engine, hosts=(("h", None),), database="0"))
+    except MissingLibraryError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.splitlines() == [
+        f"a store at {engine}:// needs a library that is not installed ({library}): pip install 'relayq[{engine}]'"
+        for engine, library in libraries.items()
+    ]
