@@ -19,6 +19,7 @@ EXAMPLES = [
     path for path in sorted((ROOT / "examples").rglob("*.json")) if "mime" in json.loads(path.read_text("utf-8"))
 ]
 DOCUMENTS = sorted((ROOT / "tests" / "golden" / "responsive").glob("*.json"))
+MESSAGES = sorted((ROOT / "tests" / "golden" / "composing").glob("*.json"))
 MESSAGE = {
     "envelope": "b@shop.test",
     "recipient": "ann@x.test",
@@ -96,6 +97,17 @@ def test_every_golden_document_can_be_looked_at(render: Renderer, path: Path) ->
     parsed = email.message_from_bytes(done.output, policy=email.policy.default)
     assert parsed["From"]
     assert parsed["MIME-Version"] == "1.0"
+
+
+@pytest.mark.parametrize("path", MESSAGES, ids=lambda path: path.stem)
+def test_every_golden_message_can_be_looked_at(render: Renderer, path: Path) -> None:
+    expected = path.with_suffix(".out")
+    done = render(str(path))
+    assert done.code == (0 if expected.exists() else 65)
+    if expected.exists():
+        assert len(done.output.splitlines()) == len(expected.read_bytes().splitlines())
+    else:
+        assert f"relayq: {path}: responsive/error: " in done.errors
 
 
 def test_the_message_as_it_would_be_sent(render: Renderer) -> None:
