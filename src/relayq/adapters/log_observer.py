@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from relayq.adapters.figures import Figures, Histogram, series
@@ -24,10 +25,15 @@ class EventLog(Protocol):
         ...
 
 
+AttemptWriter = Callable[[Message | None, Attempt, Outcome], None]
+"""Takes every finished attempt."""
+
+
 class LogObserver:
     """``ports.Observer`` over the application log.
 
     Attributes:
+        write_attempt: The send log, ``None`` = there is none.
         attempts: By state, result, class of the reply code (0 without any) and outcome.
         waits: Messages given back, by reason.
         tls_failures: Sessions that policies of domains prevented, by policy and kind.
@@ -36,6 +42,7 @@ class LogObserver:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
+        self.write_attempt: AttemptWriter | None = None
         self.attempts: Counter[tuple[str, str, int, Outcome]] = Counter()
         self.waits: Counter[str] = Counter()
         self.tls_failures: Counter[tuple[str, str]] = Counter()
@@ -49,6 +56,8 @@ class LogObserver:
         self, message: Message | None, attempt: Attempt, outcome: Outcome, error: DeliveryError | None, latency: float
     ) -> None:
         """Count it; the private reason of a local failure is logged, for the result does not carry it."""
+        if self.write_attempt is not None:
+            self.write_attempt(message, attempt, outcome)
         self.attempts[attempt.state, attempt.result, (attempt.code or 0) // 100, outcome] += 1
         self._seconds.observe(latency)
         if error is not None and error.reply is None:

@@ -27,6 +27,23 @@ def strings() -> ValueType:
     return list_of(_printable, "a list of words")
 
 
+def line_template() -> ValueType:
+    """Return the type of formats of log lines: ``str`` as written, blank = ``None``."""
+
+    def parse(text: str) -> str:
+        # Imported late: the language takes longer to load than the rest of the configuration.
+        from relayq.compose.template import TemplateError, compile_template
+
+        value = _printable(text)
+        try:
+            compile_template(value)
+        except TemplateError as error:
+            raise BadValueError(f"is no template: {error}") from None
+        return value
+
+    return ValueType(name="template", expected="json, or a template of one line", parse=parse, empty=None)
+
+
 def queue() -> ValueType:
     """Return the type of a queue that may be off: ``str``, blank = ``None``."""
 

@@ -487,15 +487,19 @@ class DownloadSettings(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings(Record):
-    """The application log.
+    """The application log, and the send log.
 
     Attributes:
         targets: ``stdout``, ``stderr``, ``syslog`` and absolute paths; may be empty.
         level: Least important events.
         format: For people or for programs.
+        send_file: Absolute path of the send log, ``None`` = there is none.
+        send_format: What its lines contain: ``None`` = the usual fields, ``json``, or a template.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {
+        "send_file": "send-log-file",
+        "send_format": "send-log-format",
         "targets": "application-log",
         "level": "log-level",
         "format": "application-log-format",
@@ -504,3 +508,5 @@ class LogSettings(Record):
     targets: tuple[str, ...]
     level: Literal["debug", "info", "warning", "critical"]
     format: Literal["text", "json"]
+    send_file: str | None
+    send_format: str | None

@@ -328,6 +328,7 @@ def test_the_system_is_not_asked_for_a_configured_name() -> None:
         ("connection-secure: 0", "smtp-out-security", "optional"),
         ("connection-secure: 1", "smtp-out-security", "opportunistic"),
         ("error-log: /var/log/relayq", "application-log", "/var/log/relayq"),
+        ("send-log-directory: /var/log/\nsend-log-prefix: sent", "send-log-file", "/var/log/sent"),
     ],
 )
 def test_old_names(tmp_path: Path, text: str, key: str, value: str) -> None:
@@ -343,7 +344,6 @@ def test_old_names(tmp_path: Path, text: str, key: str, value: str) -> None:
         ("www-private-key: /k", "www-privatekey", '"/k"'),
         ("smtp-username: u\nsmtp-password: p", "smtp-auth", "***"),
         ("www-password: p", "www-auth", "***"),
-        ("send-log-directory: /var/log/\nsend-log-prefix: sent", "send-log-file", '"/var/log/sent"'),
         ("www-log-directory: /var/log", "www-log-file", '"/var/log/www.log"'),
     ],
 )

@@ -104,7 +104,8 @@ def written_folders(settings: Settings) -> list[tuple[str, Path]]:
     if store is not None and store.path:
         path = Path(store.path)
         folders.append(("the store", path if store.engine == "directory" else path.parent))
-    folders += [("logs", Path(target).parent) for target in settings.log.targets if target.startswith("/")]
+    logs = (*settings.log.targets, settings.log.send_file or "")
+    folders += [("logs", Path(target).parent) for target in logs if target.startswith("/")]
     return folders
 
 
