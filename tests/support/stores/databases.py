@@ -183,9 +183,10 @@ class MariaDbServer(DatabaseServer):
         """System tables, the user and the database."""
         self.jail.add_shell()
         self.jail.folder("data")
-        share = self.jail.root / "usr/share/mysql"
-        scripts = ("mysql_system_tables.sql", "mysql_system_tables_data.sql")
-        tables = "".join((share / name).read_text(encoding="utf-8") for name in scripts)
+        # Of the program and of MySQL, depending on the version.
+        names = ("usr/share/m*/m*_system_tables.sql", "usr/share/m*/m*_system_tables_data.sql")
+        scripts = [next(self.jail.root.glob(name)) for name in names]
+        tables = "".join(script.read_text(encoding="utf-8") for script in scripts)
         self.jail.write(
             "sql",
             f"CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n{tables}\nCREATE DATABASE {DATABASE};\n"
