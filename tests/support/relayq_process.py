@@ -19,9 +19,10 @@ class RelayqProcess:
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         """Start it: one worker, unless ``settings`` say otherwise."""
-        settings = {"smtp-threads": "1", **settings}
         path = folder / "config.txt"
-        given = {"journal-directory": str(folder / "journal"), **settings}
+        given = {**settings}
+        given.setdefault("journal-directory", str(folder / "journal"))
+        given.setdefault("smtp-threads", "1")
         path.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
         self.log_path = folder / "log.txt"
         command = [sys.executable, "-m", "relayq", "run", "--no-default-config", f"--config-file={path}"]

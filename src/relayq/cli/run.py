@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -27,11 +27,27 @@ Ends on SIGTERM or Ctrl-C, when running SMTP transactions are done; a second one
 @takes_settings()
 def command(words: Sequence[str], no_default_config: bool) -> int:
     """Deliver messages from the outbox until told to stop."""
-    import uvloop
-
-    from relayq.supervisor.server import supervise
+    from relayq.supervisor.spawn import spawn, worker_count
 
     def load() -> Settings:
         return load_settings_alone(words, no_default_config=no_default_config)
 
-    return uvloop.run(supervise(load(), load))
+    settings = load()
+    process = settings.process
+    on_ready: Callable[[], None] | None = None
+    if process.daemon:
+        from relayq.supervisor.host import detach
+
+        going_on = detach()
+        if isinstance(going_on, int):
+            return going_on
+        on_ready = going_on
+    count = worker_count(process.smtp_threads)
+    # They load what they need while this process does. Not as root, if they are to be somebody else.
+    spawned = [spawn() for _ in range(count)] if count > 1 and process.user is None else []
+
+    import uvloop
+
+    from relayq.supervisor.server import supervise
+
+    return uvloop.run(supervise(settings, load, on_ready, spawned))

@@ -48,12 +48,18 @@ class ProcessSettings(Record):
         hostname: Full name of this host; never empty.
         shutdown_timeout: Seconds a graceful stop waits for SMTP transactions.
         smtp_threads: Worker processes, 0 = one per processor core.
+        user: Identity to take on, ``name`` or ``name:group``; ``None`` = stay.
+        lock: File with the process id; ``None`` = none.
+        daemon: Leave the terminal.
     """
 
     server_id: str
     hostname: str
     shutdown_timeout: float
     smtp_threads: int
+    user: str | None
+    lock: str | None
+    daemon: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -458,6 +464,35 @@ class JournalSettings(Record):
     sync: Literal["always", "second", "never"]
     max_size: int
     failure: Literal["continue", "stop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings(Record):
+    """HTTP of the supervisor.
+
+    Attributes:
+        ip: Addresses to listen on.
+        port: Ports for HTTP; empty = none.
+        secure_port: Ports for HTTPS; empty = none.
+        certificate: File for HTTPS.
+        privatekey: File with its key.
+        ciphers: Of OpenSSL, ``None`` = the library's.
+        api_tokens: File of hashed tokens.
+        connections: Requests answered at the same time.
+        metrics: ``/metrics`` is served.
+    """
+
+    PREFIX: ClassVar[str] = "www-"
+
+    ip: tuple[str, ...]
+    port: tuple[int, ...]
+    secure_port: tuple[int, ...]
+    certificate: str | None
+    privatekey: str | None
+    ciphers: str | None
+    api_tokens: str | None
+    connections: int
+    metrics: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

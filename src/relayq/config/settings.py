@@ -72,6 +72,7 @@ class Settings:
     reports: records.ReportSettings
     store: records.StoreSettings
     journal: records.JournalSettings
+    web: records.WebSettings
     downloads: records.DownloadSettings
     log: records.LogSettings
     warnings: tuple[Problem, ...]
@@ -105,6 +106,7 @@ def build_settings(effective: Mapping[str, Effective], warnings: tuple[Problem, 
         reports=records.ReportSettings.of(values),
         store=records.StoreSettings.of(values),
         journal=records.JournalSettings.of(values),
+        web=records.WebSettings.of(values),
         downloads=records.DownloadSettings.of(values),
         log=records.LogSettings.of(values),
         warnings=warnings,

@@ -107,11 +107,9 @@ def _row(
 
 _PROCESS = (
     _row("config-file", path(), "", _A, _FIXED, "One more file, read after the default one; not inside a file.", YES),
-    _row(
-        "user", account(), "", _B, _FIXED, "Identity taken on once the ports are open, when started as root.", NOT_YET
-    ),
-    _row("lock", path(), "", _B, _FIXED, "File with the process id, locked so that a second start fails.", NOT_YET),
-    _row("daemon", boolean(), "false", _B, _FIXED, "The server leaves the terminal after its start.", NOT_YET),
+    _row("user", account(), "", _B, _FIXED, "Identity taken on once the ports are open, when started as root.", YES),
+    _row("lock", path(), "", _B, _FIXED, "File with the process id, locked so that a second start fails.", YES),
+    _row("daemon", boolean(), "false", _B, _FIXED, "The server leaves the terminal after its start.", YES),
     _row("server-id", server_id(), "", _B, _FIXED, "Tells instances apart: in ids, connection names and logs.", YES),
     _row(
         "hostname",
@@ -572,16 +570,16 @@ _LOGGING = (
 )
 
 _HTTP = (
-    _row("www-port", ports(), "", _B, _FIXED, "Ports for HTTP; empty = none.", NOT_YET),
-    _row("www-ip", ip_list(), "127.0.0.1", _B, _FIXED, "Addresses these ports are opened on.", NOT_YET),
-    _row("www-secure-port", ports(), "", _B, _FIXED, "Ports for HTTPS; next to them HTTP only redirects.", NOT_YET),
-    _row("www-certificate", path(), "", _B, _R, "Certificate for HTTPS.", NOT_YET),
-    _row("www-privatekey", path(), "", _B, _R, "Key of that certificate.", NOT_YET),
-    _row("www-ciphers", string(), "", _B, _R, "Cipher list of OpenSSL.", NOT_YET, note="the library's"),
+    _row("www-port", ports(), "", _B, _FIXED, "Ports for HTTP; empty = none.", YES),
+    _row("www-ip", ip_list(), "127.0.0.1", _B, _FIXED, "Addresses these ports are opened on.", YES),
+    _row("www-secure-port", ports(), "", _B, _FIXED, "Ports for HTTPS; next to them HTTP only redirects.", YES),
+    _row("www-certificate", path(), "", _B, _R, "Certificate for HTTPS.", YES),
+    _row("www-privatekey", path(), "", _B, _R, "Key of that certificate.", YES),
+    _row("www-ciphers", string(), "", _B, _R, "Cipher list of OpenSSL.", YES, note="the library's"),
     _row("www-auth", authentication(), "", _B, _R, "Users of the console; empty = no console.", NOT_YET, secret=True),
-    _row("www-api-tokens", path(), "", _B, _R, "File of hashed tokens of the API.", NOT_YET),
-    _row("www-connections", integer(1), "10", _B, _R, "HTTP connections at the same time.", NOT_YET),
-    _row("www-metrics", boolean(), "true", _B, _R, "Serve metrics on the same ports.", NOT_YET),
+    _row("www-api-tokens", path(), "", _B, _R, "File of hashed tokens of the API.", YES),
+    _row("www-connections", integer(1), "10", _B, _R, "HTTP connections at the same time.", YES),
+    _row("www-metrics", boolean(), "true", _B, _R, "Serve metrics on the same ports.", YES),
     _row("www-dir", path(), "", _C, _FIXED, "Files of the console.", NOT_YET, note="those of the package"),
     _row("www-host", string(), "", _C, _R, "Host name told to the cluster.", NOT_YET, note="found out"),
     _row("www-url", string(), "", _C, _R, "Address told to the cluster.", NOT_YET, note="found out"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 
 from relayq.adapters.application_log import ApplicationLog
 from relayq.adapters.figures import Figures, State, add_up
@@ -30,6 +31,7 @@ from relayq.supervisor.messages import (
 from relayq.supervisor.permits import Limits, PermitBook
 from relayq.supervisor.questions import Questions
 from relayq.supervisor.slot import Slot
+from relayq.supervisor.spawn import Spawned
 
 TICK_SECONDS = 1.0
 STOP_MARGIN = 20.0
@@ -41,18 +43,27 @@ FALSE_STARTS = 3
 class Fleet:
     """All worker processes (``Crew``)."""
 
-    def __init__(self, settings: Settings, count: int, log: ApplicationLog, on_change: Callable[[], None]) -> None:
-        """None is started.
+    def __init__(
+        self,
+        settings: Settings,
+        count: int,
+        spawned: Sequence[Spawned],
+        log: ApplicationLog,
+        on_change: Callable[[], None],
+    ) -> None:
+        """Nothing happens yet.
 
         Args:
             settings: Whole configuration.
             count: Number of workers.
+            spawned: Processes that were started already, as many or none.
             log: Of this process; the workers' lines go there too.
             on_change: Called when a worker is doing something else.
         """
         self._settings = settings
         self._encoded = encode_settings(settings)
         self._count = count
+        self._spawned = spawned
         self._log = log
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
@@ -69,8 +80,8 @@ class Fleet:
         """See ``Crew``."""
         if not self._is_stopping:
             self._is_started = True
-            for slot in self._slots.values():
-                slot.start()
+            for slot, spawned in zip_longest(self._slots.values(), self._spawned):
+                slot.start(spawned)
             self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
             try:
                 return await self._over

@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relayq import __version__
 from relayq.adapters.application_log import ApplicationLog, ApplicationLogError
@@ -16,35 +19,86 @@ from relayq.app import shown_address
 from relayq.config import ConfigurationError, ExitCode, Settings, decide_reload
 from relayq.supervisor.crew import Crew, Inline
 from relayq.supervisor.fleet import Fleet
+from relayq.supervisor.host import HostError, LockFile, become
+from relayq.supervisor.listening import WebError, WebRules
+from relayq.supervisor.metrics import Metrics
 from relayq.supervisor.notify import ServiceManager
+from relayq.supervisor.spawn import Spawned, worker_count
 
 READY_SECONDS = 10.0
 """A service manager is told "ready" after this long even if the broker cannot be reached: that is no failed start."""
 STATUS_SECONDS = 5.0
 
+if TYPE_CHECKING:
+    from relayq.supervisor.web import WebServer
 
-async def supervise(settings: Settings, load: Callable[[], Settings]) -> int:
-    """Deliver until told to stop; returns the exit code.
+
+async def supervise(
+    settings: Settings,
+    load: Callable[[], Settings],
+    on_ready: Callable[[], None] | None = None,
+    spawned: Sequence[Spawned] = (),
+) -> int:
+    """Deliver until told to stop; returns the exit code. What went wrong is in the log.
 
     Args:
         settings: Whole configuration.
         load: Reads it again, for a reload; in a thread, because it may ask DNS for the name of this host.
-
-    Raises:
-        ApplicationLogError: A log file cannot be opened.
+        on_ready: Called once, when mail is delivered, or could be if the broker were there.
+        spawned: Worker processes that were started already, as many as there shall be, or none.
     """
-    log = ApplicationLog(settings.log.targets, settings.log.level, settings.log.format)
     try:
-        return await Supervisor(settings, load, log).run()
+        log = ApplicationLog(settings.log.targets, settings.log.level, settings.log.format)
+    except ApplicationLogError as error:
+        print(f"relayq: {error}", file=sys.stderr)  # noqa: T201 - there is no log
+        return int(ExitCode.CANNOT_CREATE)
+    lock: LockFile | None = None
+    web: WebServer | None = None
+    try:
+        if settings.process.lock is not None:
+            lock = LockFile(Path(settings.process.lock))
+        web = _open_web(settings)
+        if settings.process.user is not None:
+            become(settings.process.user)
+        return await Supervisor(settings, load, log, web, on_ready, spawned).run()
+    except HostError as error:
+        log.write("critical", "run", str(error))
+        return int(ExitCode.CANNOT_CREATE if error.is_lock else ExitCode.OS_REFUSED)
+    except WebError as error:
+        log.write("critical", "www", str(error))
+        return int(ExitCode.CONFIGURATION if error.is_configuration else ExitCode.OS_REFUSED)
     finally:
+        if web is not None:
+            await web.close()
+        if lock is not None:
+            lock.release()
         log.close()
 
 
 class Supervisor:
     """Signals, reloads, and what the service manager is told."""
 
-    def __init__(self, settings: Settings, load: Callable[[], Settings], log: ApplicationLog) -> None:
-        """Build everything for the running loop; nothing is started."""
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Settings],
+        log: ApplicationLog,
+        web: WebServer | None,
+        on_ready: Callable[[], None] | None,
+        spawned: Sequence[Spawned],
+    ) -> None:
+        """Build everything for the running loop; nothing is started.
+
+        Args:
+            settings: Whole configuration.
+            load: Reads it again.
+            log: Of the instance.
+            web: Listens already; ``None`` where nobody wants to know.
+            on_ready: Called once.
+            spawned: Worker processes there are already.
+        """
+        self._web = web
+        self._on_ready = on_ready
         self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._load = load
@@ -55,12 +109,13 @@ class Supervisor:
         self._is_aborted = False
         self._reloading: asyncio.Task[None] | None = None
         self._wants_reload = False
-        count = settings.process.smtp_threads or len(os.sched_getaffinity(0))
+        count = worker_count(settings.process.smtp_threads)
         self._crew: Crew = (
-            Inline(settings, log, self._changed) if count == 1 else Fleet(settings, count, log, self._changed)
+            Inline(settings, log, self._changed) if count == 1 else Fleet(settings, count, spawned, log, self._changed)
         )
         self._count = count
-        self._beats: list[asyncio.TimerHandle] = []
+        self._late: asyncio.TimerHandle
+        self._heart: asyncio.TimerHandle
 
     async def run(self) -> int:
         """See :func:`supervise`."""
@@ -75,6 +130,8 @@ class Supervisor:
         self._loop.add_signal_handler(signal.SIGUSR2, self._say_status)
         self._late = self._loop.call_later(READY_SECONDS, self._say_ready)
         self._beat()
+        if self._web is not None:
+            await self._web.start(self._crew.states, Metrics(self._crew).text)
         try:
             code = await self._crew.run()
         finally:
@@ -112,6 +169,8 @@ class Supervisor:
         if not self._is_ready and not self._is_stopping:
             self._is_ready = True
             self._manager.ready(self.status())
+            if self._on_ready is not None:
+                self._on_ready()
 
     def _beat(self) -> None:
         """Tell the service manager that the loop runs, and now and then what it is doing."""
@@ -178,7 +237,9 @@ class Supervisor:
         """Either everything is taken over or nothing."""
         try:
             self._log.reconfigure(settings.log.targets, settings.log.level, settings.log.format)
-        except ApplicationLogError as error:
+            if self._web is not None:
+                self._web.reconfigure(web_rules(settings))
+        except (ApplicationLogError, WebError) as error:
             self._log.write("critical", "reload", f"nothing was changed: {error}")
             return
         self._settings = settings
@@ -190,10 +251,32 @@ class Supervisor:
         self._log.write("info", "reload", f"applied: {', '.join(applied) or 'nothing changed'}")
 
 
+def _open_web(settings: Settings) -> WebServer | None:
+    """The HTTP server that is configured. An HTTP library takes a while to load: only where it is used."""
+    if not settings.web.port and not settings.web.secure_port:
+        return None
+    from relayq.supervisor.web import WebServer
+
+    return WebServer(web_rules(settings))
+
+
+def web_rules(settings: Settings) -> WebRules:
+    """Settings as ``web`` wants them."""
+    given = settings.web
+    return WebRules(
+        addresses=tuple(map(str, given.ip)),
+        ports=given.port,
+        secure_ports=given.secure_port,
+        certificate=given.certificate,
+        private_key=given.privatekey,
+        ciphers=given.ciphers or "",
+        tokens=given.api_tokens,
+        connections=given.connections,
+        has_metrics=given.metrics,
+    )
+
+
 def _leave() -> None:
     """End as somebody who does not handle the signal."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.raise_signal(signal.SIGTERM)
-
-
-__all__ = ["ApplicationLogError", "ExitCode", "Supervisor", "supervise"]

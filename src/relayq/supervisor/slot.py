@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Callable
 
 from relayq.adapters.figures import Figures, State, add_up, is_lasting
 from relayq.supervisor.channel import Channel
 from relayq.supervisor.messages import Failed, FromWorker, Setup, Started, Status, ToWorker
+from relayq.supervisor.spawn import Spawned, spawn
 
 BACKOFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds until a worker that died is started again, by how often it did (spec operations.md 20)."""
@@ -108,29 +107,27 @@ class Slot:
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start a process; whether that works is told later."""
+    def start(self, spawned: Spawned | None = None) -> None:
+        """Start a process, or use the one given; whether that works is told later."""
         self._timer = None
-        ours, theirs = socket.socketpair()
         self.failed_code = None
         self.has_started = self._is_stopping = False
         self._status = Status(State.STARTING, {}, str(State.STARTING))
         self._started_at = self._heard_at = self._loop.time()
-        # -P: a folder somebody happened to be in when starting the server is no place to import modules from.
-        command = [sys.executable, "-P", "-m", "relayq.supervisor.worker_process", str(theirs.fileno())]
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])  # noqa: S603
+            self._process, ours = spawned or spawn()
+        except OSError as error:
+            self._loop.call_soon(self._on_end, self, f"cannot be started: {error.strerror}")
+            return
+        try:
             self._pidfd = os.pidfd_open(self._process.pid)
         except OSError as error:
             ours.close()
-            if self._process is not None:
-                self._process.kill()
-                self._process.wait()
-                self._process = None
-            self._loop.call_soon(self._on_end, self, f"cannot be started: {error.strerror}")
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            self._loop.call_soon(self._on_end, self, f"cannot be watched: {error.strerror}")
             return
-        finally:
-            theirs.close()
         self._loop.add_reader(self._pidfd, self._process_ended)
         ours.setblocking(False)
         self._channel = Channel(FromWorker, self._received, self._line_ended)

@@ -15,7 +15,7 @@ from relayq.delivery.admission import Ticket
 from relayq.delivery.lane import HostDownError, Lane, LaneLimits, Route
 from relayq.delivery.session_pool import SessionPool
 from relayq.model import ConnectionLost, DeliveryError, DeliveryState, Refused, Reply, Scope
-from relayq.ports import LocalShortageError
+from relayq.ports import Lender, LocalShortageError
 from relayq.smtp import Credentials
 from tests.support.engine import check_lane
 from tests.support.fake_sessions import FakeSession, VirtualLoop
@@ -60,11 +60,11 @@ ENDINGS: dict[str, Any] = {
 class Balance:
     """Messages that come, wait and give up; connections that open, fail and die; time that passes."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, lender: Lender | None = None) -> None:
         self.random = random.Random(seed)
         self.loop = VirtualLoop()
         self.observer = RecordingObserver()
-        self.pool = SessionPool(LIMITS, BUDGET, self.open, self.loop, lambda: 0.5, self.observer)
+        self.pool = SessionPool(LIMITS, BUDGET, self.open, self.loop, lambda: 0.5, self.observer, lender=lender)
         self.openings: list[tuple[Lane, asyncio.Future[FakeSession]]] = []
         self.waiting: list[asyncio.Task[tuple[Lane, FakeSession]]] = []
         self.using: list[tuple[Lane, FakeSession]] = []
@@ -215,6 +215,9 @@ class Balance:
             opened += lane.open_count
             pair = [other.open_count for other in self.lanes if other.is_limited_by(lane._budget)]
             assert sum(pair) <= LIMITS.max_connections
+        self.permits_agree(opened)
+
+    def permits_agree(self, opened: int) -> None:
         assert self.pool._budget.allowance.free + opened == BUDGET
         assert self.pool._budget.allowance.free >= 0
 
@@ -256,7 +259,7 @@ class Balance:
         assert not [opening for opening in self.openings if not opening[1].done()]
         for lane in self.lanes:
             assert (lane.open_count, lane._starting, lane.has_waiters) == (0, 0, False)
-        assert self.pool._budget.allowance.free == BUDGET
+        self.permits_agree(0)
         opened, closed = self.observer.all_of(SessionOpened), self.observer.all_of(SessionClosed)
         assert len(opened) == len(closed)
         self.loop.close()
