@@ -11,9 +11,10 @@ from typing import NoReturn
 
 from relayq.adapters.address_guard import AddressGuard
 from relayq.adapters.clock import SystemClock
+from relayq.adapters.database import open_database, rule_tables
 from relayq.adapters.dns import DnsResolver
 from relayq.adapters.memory import LocalWorkshop, MemoryResolver, RecordingObserver
-from relayq.adapters.store import open_store
+from relayq.adapters.store import check_engine, open_store
 from relayq.app import rules
 from relayq.compose.making import Maker
 from relayq.config import Settings
@@ -21,15 +22,22 @@ from relayq.delivery.arrivals import Arrivals
 from relayq.delivery.composer import Composer
 from relayq.delivery.download_store import DownloadStore
 from relayq.delivery.downloads import Downloads
+from relayq.delivery.rule_keeper import RuleKeeper
 from relayq.ports import Clock, DownloadError, Fetcher, Observer, Resolver
 
 
 def open_downloads(settings: Settings, resolver: Resolver, clock: Clock, observer: Observer) -> Downloads:
     """What fetches for messages, as it is configured."""
-    given = settings.downloads
+    cache = settings.downloads.cache
     store = None
-    if given.cache is not None:
-        store = DownloadStore(open_store(given.cache, settings.store.threads), clock, observer)
+    if cache is not None:
+        store = DownloadStore(open_store(cache, settings.store.threads), clock, observer)
+    return Downloads(web_of(settings, resolver, clock), rules.download_rules(settings), clock, observer, store)
+
+
+def web_of(settings: Settings, resolver: Resolver, clock: Clock) -> Callable[[], Fetcher]:
+    """Makes what gets things from the web as it is configured, when it is needed."""
+    given = settings.downloads
 
     def open_fetcher() -> Fetcher:
         from relayq.adapters.fetcher import FetcherOptions, HttpFetcher  # an HTTP client takes a while to load
@@ -38,7 +46,20 @@ def open_downloads(settings: Settings, resolver: Resolver, clock: Clock, observe
         options = FetcherOptions(user_agent=given.user_agent or "", timeout=given.timeout)
         return HttpFetcher(resolver, guard, options, clock, ssl.create_default_context())
 
-    return Downloads(open_fetcher, rules.download_rules(settings), clock, observer, store)
+    return open_fetcher
+
+
+def open_rule_keeper(settings: Settings, resolver: Resolver, observer: Observer) -> RuleKeeper | None:
+    """What reads the database of rules, ``None`` when there is none.
+
+    Raises:
+        UnusableAddressError: The client library of the engine is not installed.
+    """
+    address = settings.database.address
+    if address is None:
+        return None
+    check_engine(address)
+    return RuleKeeper(open_database(address), rule_tables(), rules.rule_keeper_rules(settings), resolver, observer)
 
 
 class NoFetcher:

@@ -16,6 +16,7 @@ from relayq.delivery.opening import DialogueRules
 from relayq.delivery.pipeline import PipelineRules
 from relayq.delivery.publisher import PublisherRules
 from relayq.delivery.reporter import ReporterRules
+from relayq.delivery.rule_keeper import RuleKeeperRules
 from relayq.delivery.scheduler import SchedulerRules
 from relayq.delivery.session import SmtpTimeouts
 from relayq.delivery.terms import Sink
@@ -258,3 +259,12 @@ def max_connections(settings: Settings) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted + 1000) if hard > 0 else wanted + 1000, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return max(1, min(wanted, limits.smtp_connections, soft - 100))
+
+
+def rule_keeper_rules(settings: Settings) -> RuleKeeperRules:
+    """For ``delivery.rule_keeper``."""
+    return RuleKeeperRules(
+        ttl=settings.database.ttl,
+        is_validated=settings.database.validate,
+        oversign=settings.composing.dkim_oversign,
+    )

@@ -22,6 +22,7 @@ from relayq.ports import (
     BrokerStorageError,
     BrokerUnavailableError,
     JournalError,
+    SchemaError,
     TopologyError,
 )
 
@@ -96,6 +97,9 @@ class WorkerRun:
         except JournalError as error:
             log.write("critical", "journal", str(error))
             return int(ExitCode.CANNOT_CREATE)
+        except SchemaError as error:
+            log.write("critical", "database", str(error))
+            return int(ExitCode.CONFIGURATION)
         except SinkNotFoundError as error:
             log.write("critical", "run", str(error))
             return int(ExitCode.CONFIGURATION)

@@ -16,7 +16,7 @@ from relayq.adapters.store import open_store
 from relayq.adapters.workshop import ProcessWorkshop
 from relayq.app import rules
 from relayq.app.broker import LogLine, open_broker
-from relayq.app.composing import open_downloads
+from relayq.app.composing import open_downloads, open_rule_keeper, web_of
 from relayq.app.journal import open_journal
 from relayq.config import Settings
 from relayq.delivery.admission import Admission
@@ -163,6 +163,7 @@ class Worker:
             marks=links.marks,
         )
         self._router = router = Router(self._resolver, rules.routing_rules(settings), clock, rng)
+        self._rule_keeper = keeper = open_rule_keeper(settings, self._resolver, observer)
         self._downloads = open_downloads(settings, self._resolver, clock, observer)
         composer_rules = rules.composer_rules(settings)
         cores = _cores(settings)
@@ -172,6 +173,7 @@ class Worker:
         self._composer = composer = Composer(
             composer_rules, clock, observer.warn, workshop, self._downloads,
             Arrivals(self._resolver, clock, observer.warn), spare_cores=cores - 1,
+            keys_of_author=None if keeper is None else keeper.keys_of_author,
         )  # fmt: skip
         self._sts = _domain_policies(settings, self._resolver, clock)
         self._terms = terms = _terms(settings, self._resolver, self._sts, observer)
@@ -188,12 +190,15 @@ class Worker:
         Raises:
             BrokerError: See ``ports.Broker.open``.
             JournalError: The folder of the journal cannot be used.
+            SchemaError: The database of rules lacks a table or column.
             SinkNotFoundError: ``smtp-sink-address`` is a name without address.
         """
         await self._opener.find_sink()
         if self._bodies is not None:
             self._bodies.start()
         self._downloads.start()
+        if self._rule_keeper is not None:
+            await self._rule_keeper.start()
         if self._journal is not None:
             await self._journal.open()
         await self.broker.open()
@@ -206,6 +211,8 @@ class Worker:
             await asyncio.wait(self._acknowledging, timeout=5.0)
         self._composer.close()
         await self._downloads.close()
+        if self._rule_keeper is not None:
+            await self._rule_keeper.close()
         await self.broker.close()
         if self._journal is not None:
             await self._journal.close(is_clean=True)
@@ -219,7 +226,7 @@ class Worker:
 
     def reconfigure(self, settings: Settings) -> None:
         """Take over what can be changed while it runs (spec config.md 5); the rest of ``settings`` is as before."""
-        self._settings = settings
+        before, self._settings = self._settings, settings
         retry_rules = rules.retry_rules(settings)
         self._admission.limits = rules.admission_limits(settings)
         self.scheduler.reconfigure(rules.scheduler_rules(settings), retry_rules)
@@ -232,7 +239,11 @@ class Worker:
         composer_rules = rules.composer_rules(settings)
         self._composer.reconfigure(composer_rules)
         self._workshop.reconfigure(composer_rules.making)
-        self._downloads.reconfigure(rules.download_rules(settings))
+        is_web_changed = settings.downloads != before.downloads
+        web = web_of(settings, self._resolver, self._clock) if is_web_changed else None
+        self._downloads.reconfigure(rules.download_rules(settings), web)
+        if self._rule_keeper is not None:
+            self._rule_keeper.reconfigure(rules.rule_keeper_rules(settings))
         self._pipeline.reconfigure(rules.pipeline_rules(settings), retry_rules)
         if self._sts is None:
             self._sts = _domain_policies(settings, self._resolver, self._clock)

@@ -59,7 +59,12 @@ def _check_libraries(settings: Settings) -> None:
     from relayq.config import ConfigurationError, Problem
 
     problems: list[Problem] = []
-    for key, address in (("storage-address", settings.store.address), ("download-cache", settings.downloads.cache)):
+    addresses = {
+        "storage-address": settings.store.address,
+        "download-cache": settings.downloads.cache,
+        "database-address": settings.database.address,
+    }
+    for key, address in addresses.items():
         try:
             if address is not None:
                 check_engine(address)

@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, _Entry]] = {
     "render": _Entry("render", "Show what a message becomes, without sending it."),
     "results": _Entry("results", "Print what became of messages."),
     "queue": _Entry("queues", "Show how many messages lie in which queue, or delete them."),
+    "database": _Entry("database", "Create the tables of rules, or what is missing of them."),
     "check-config": _Entry("check_config", "Check the configuration."),
     "doctor": _Entry("doctor", "Look at everything relayq needs, and tell what is wrong."),
     "sink": _Entry("sink", "SMTP server that accepts and forgets, with scripted replies."),

@@ -5,7 +5,7 @@ from relayq.config.entry import Source
 from relayq.config.environment import Leftover, leftover_variables
 from relayq.config.load import DEFAULT_FILE, load
 from relayq.config.name_types import AUTOMATIC
-from relayq.config.network_types import IpNetwork, ServiceAddress
+from relayq.config.network_types import IpNetwork
 from relayq.config.options import parse_options
 from relayq.config.problems import BadValueError, ConfigurationError, ExitCode, Problem, UsageError
 from relayq.config.records import (
@@ -57,7 +57,6 @@ __all__ = [
     "ReportSettings",
     "ResultSettings",
     "RouteSettings",
-    "ServiceAddress",
     "SessionLimits",
     "SessionSettings",
     "Settings",

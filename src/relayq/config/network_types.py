@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from relayq.config.broker_address import BrokerAddress, EmbeddedAddress, parse_broker_addresses
 from relayq.config.hosts import HIGHEST_PORT, parse_host, parse_mail_host, parse_port, split_port
 from relayq.config.problems import BadValueError
 from relayq.config.store_address import STORE_FORMS, parse_store_address
 from relayq.config.value_types import ValueType, list_of
+from relayq.ports import StoreAddress
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -18,20 +19,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+]*)://", re.IGNORECASE)
 _BLANK_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceAddress:
-    """The address of a database, recognised by its scheme; the adapter of the engine reads the rest.
-
-    Attributes:
-        engine: Scheme in lower case, one name per engine.
-        address: The whole text; never shown, because it may contain a password.
-    """
-
-    engine: str
-    address: str = field(repr=False)
-
-
-_DATABASE_ENGINES = {"sqlite": "sqlite", "mysql": "mysql", "postgresql": "postgresql"}
+_DATABASE_SCHEMES = ("sqlite", "mysql", "postgresql", "postgres")
 _AUTHENTICATION_SCHEMES = ("hardcoded", "file", "exec", "http", "https", "ldap", "ldaps", "radius", "users")
 
 
@@ -165,14 +153,14 @@ def store_address() -> ValueType:
 
 
 def database_address() -> ValueType:
-    """Return the type of database addresses: ``ServiceAddress``, blank = ``None``."""
-    forms = ", ".join(f"{scheme}://…" for scheme in _DATABASE_ENGINES)
+    """Return the type of database addresses: ``StoreAddress`` of an engine that speaks SQL, blank = ``None``."""
+    expected = "one of sqlite:///path/file, postgresql://user:pw@host/database, mysql://user:pw@host/database"
 
-    def parse(text: str) -> ServiceAddress:
-        address = text.strip()
-        return ServiceAddress(engine=_DATABASE_ENGINES[_scheme(address, tuple(_DATABASE_ENGINES))], address=address)
+    def parse(text: str) -> StoreAddress:
+        _scheme(text.strip(), _DATABASE_SCHEMES)
+        return parse_store_address(text)
 
-    return ValueType(name="database address", expected=f"one of {forms}", parse=parse, empty=None)
+    return ValueType(name="database address", expected=expected, parse=parse, empty=None)
 
 
 def proxy_address() -> ValueType:

@@ -521,6 +521,23 @@ class DownloadSettings(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings(Record):
+    """The database of rules.
+
+    Attributes:
+        address: Where it is, ``None`` = there is none.
+        ttl: Seconds after which it is read again.
+        validate: Tables and columns that are missing stop the start.
+    """
+
+    PREFIX: ClassVar[str] = "database-"
+
+    address: StoreAddress | None
+    ttl: float
+    validate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings(Record):
     """The application log, and the send log.
 

@@ -74,6 +74,7 @@ class Settings:
     journal: records.JournalSettings
     web: records.WebSettings
     downloads: records.DownloadSettings
+    database: records.DatabaseSettings
     log: records.LogSettings
     warnings: tuple[Problem, ...]
     effective: Mapping[str, Effective] = field(repr=False)
@@ -108,6 +109,7 @@ def build_settings(effective: Mapping[str, Effective], warnings: tuple[Problem, 
         journal=records.JournalSettings.of(values),
         web=records.WebSettings.of(values),
         downloads=records.DownloadSettings.of(values),
+        database=records.DatabaseSettings.of(values),
         log=records.LogSettings.of(values),
         warnings=warnings,
         effective=effective,

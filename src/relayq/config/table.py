@@ -531,11 +531,9 @@ _DOWNLOADS = (
 )
 
 _DATABASE = (
-    _row(
-        "database-address", database_address(), "", _B, _FIXED, "Database of rules; empty = none.", NOT_YET, secret=True
-    ),
-    _row("database-ttl", seconds(1), "600", _B, _R, "Rules are read again after this long.", NOT_YET),
-    _row("database-validate", boolean(), "true", _B, _FIXED, "Check the tables at the start.", NOT_YET),
+    _row("database-address", database_address(), "", _B, _FIXED, "Database of rules; empty = none.", YES, secret=True),
+    _row("database-ttl", seconds(1), "600", _B, _R, "Rules are read again after this long.", YES),
+    _row("database-validate", boolean(), "true", _B, _FIXED, "Check the tables at the start.", YES),
 )
 
 _LOGGING = (

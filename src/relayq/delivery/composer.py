@@ -138,6 +138,7 @@ class Composer:
         arrivals: Arrivals,
         *,
         spare_cores: int = 1,
+        keys_of_author: Callable[[bytes], tuple[SigningKey, ...]] | None = None,
     ) -> None:
         """Nothing is started yet.
 
@@ -150,6 +151,7 @@ class Composer:
             arrivals: Judges the ARC chains messages come with.
             spare_cores: Processors that nobody uses who does what we do. Without any, a usual signature is made on the
                 loop: the way to a thread would only cost.
+            keys_of_author: Keys that sign a message because of its author, whatever comes with it.
         """
         self._rules = rules
         self._clock = clock
@@ -157,6 +159,7 @@ class Composer:
         self._workshop = workshop
         self._downloads = downloads
         self._arrivals = arrivals
+        self._keys_of_author = keys_of_author
         self._private_keys = PrivateKeys()
         self._maker = Maker(rules.making, clock.monotonic, _make_boundary)
         self._pace = Pace()
@@ -209,7 +212,7 @@ class Composer:
         if message.mime_object is None and any("arc" in key.protocols for key in keys):
             arrival = await self._arrivals.judge(octets)
         if message.mime_object is None and message.data is None and not message.inline_css:
-            return _to_content(octets, keys, edits, arrival, force=message.force)
+            return self._to_content(octets, keys, edits, arrival, force=message.force)
         order = Order(
             recipient=message.recipient.text,
             sender=message.sender,
@@ -249,7 +252,31 @@ class Composer:
         for note in outcome.notes:
             self._warn("compose", f"{draft.order.recipient}: {note}")
         keys = draft.keys + outcome.keys
-        return _to_content(outcome.octets, keys, draft.edits, draft.arrival, force=draft.order.force)
+        return self._to_content(outcome.octets, keys, draft.edits, draft.arrival, force=draft.order.force)
+
+    def _to_content(
+        self,
+        octets: bytes,
+        keys: tuple[SigningKey, ...],
+        edits: HeaderEdits | None,
+        arrival: Arrival | None,
+        *,
+        force: bool,
+    ) -> Content:
+        if edits is not None:
+            octets = edit_headers(octets, edits)
+        if self._keys_of_author is not None:
+            keys += self._keys_of_author(octets)
+        if octets.isascii():
+            return Content(octets=octets, force=force, keys=keys, arrival=arrival)
+        return Content(
+            octets=octets,
+            has_8bit=True,
+            has_utf8_headers=analyse(octets).has_utf8_headers,
+            force=force,
+            keys=keys,
+            arrival=arrival,
+        )
 
     async def _work_on(self, order: Order) -> Made | Wanted | Failed:
         """Here if it can be done in no time, else in the workshop."""
@@ -390,23 +417,6 @@ def _with_answers(draft: Draft, found: Mapping[Download, Resource | DownloadFail
     ]
     order = msgspec.structs.replace(draft.order, answers=(*draft.order.answers, *answers))
     return msgspec.structs.replace(draft, order=order, downloads=())
-
-
-def _to_content(
-    octets: bytes, keys: tuple[SigningKey, ...], edits: HeaderEdits | None, arrival: Arrival | None, *, force: bool
-) -> Content:
-    if edits is not None:
-        octets = edit_headers(octets, edits)
-    if octets.isascii():
-        return Content(octets=octets, force=force, keys=keys, arrival=arrival)
-    return Content(
-        octets=octets,
-        has_8bit=True,
-        has_utf8_headers=analyse(octets).has_utf8_headers,
-        force=force,
-        keys=keys,
-        arrival=arrival,
-    )
 
 
 def _read(message: Message) -> bytes:

@@ -100,6 +100,7 @@ class Downloads:
         self._cache = DownloadCache(CACHE_OCTETS)
         self._under_way: dict[Request, asyncio.Task[Answer]] = {}
         self._opening: asyncio.Task[Fetcher] | None = None
+        self._retired: list[asyncio.Task[Fetcher]] = []
         self._altogether = asyncio.Semaphore(ALTOGETHER)
         self._hosts: dict[str, _Host] = {}
         self._room = Room(ROOM_OCTETS)
@@ -109,9 +110,14 @@ class Downloads:
         if self._store is not None:
             self._store.start()
 
-    def reconfigure(self, rules: DownloadRules) -> None:
-        """Other rules from the next download on."""
+    def reconfigure(self, rules: DownloadRules, open_fetcher: Callable[[], Fetcher] | None = None) -> None:
+        """Other rules from the next download on, and if ``open_fetcher`` is given another fetcher."""
         self._rules = rules
+        if open_fetcher is not None:
+            self._open_fetcher = open_fetcher
+            if self._opening is not None:
+                self._retired.append(self._opening)  # may be busy, so it is closed at the end
+                self._opening = None
 
     async def close(self) -> None:
         """Give up what is under way and close everything. Idempotent."""
@@ -119,11 +125,13 @@ class Downloads:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            done = (await asyncio.gather(opening, return_exceptions=True))[0]
-            if not isinstance(done, BaseException):
-                await done.close()
+        retired, self._retired = self._retired, []
+        if self._opening is not None:
+            retired.append(self._opening)
+            self._opening = None
+        for opened in await asyncio.gather(*retired, return_exceptions=True):
+            if not isinstance(opened, BaseException):
+                await opened.close()
         if self._store is not None:
             await self._store.close()
 

@@ -17,6 +17,16 @@ from relayq.ports.broker import (
     TopologyError,
 )
 from relayq.ports.clock import Clock
+from relayq.ports.database import (
+    Column,
+    ColumnKind,
+    DatabaseError,
+    DatabaseUnavailableError,
+    Row,
+    RulesDatabase,
+    SchemaError,
+    Table,
+)
 from relayq.ports.domain_policies import DomainPolicies
 from relayq.ports.fetcher import DownloadError, Fetched, Fetcher
 from relayq.ports.journal import JournalEntry, JournalError, OutcomeJournal, Recollection, RecollectionKind
@@ -46,8 +56,12 @@ __all__ = [
     "BrokerStorageError",
     "BrokerUnavailableError",
     "Clock",
+    "Column",
+    "ColumnKind",
     "ConnectError",
     "Consumption",
+    "DatabaseError",
+    "DatabaseUnavailableError",
     "DnsAnswer",
     "DnsError",
     "DnsFailureKind",
@@ -77,11 +91,15 @@ __all__ = [
     "Recollection",
     "RecollectionKind",
     "Resolver",
+    "Row",
+    "RulesDatabase",
+    "SchemaError",
     "Secured",
     "StoreAddress",
     "StoreDamagedError",
     "StoreError",
     "StoreUnavailableError",
+    "Table",
     "TlsError",
     "TlsFailureKind",
     "TlsaRecord",

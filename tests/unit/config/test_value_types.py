@@ -8,7 +8,6 @@ from relayq.config import name_types as names
 from relayq.config import network_types as net
 from relayq.config import value_types as values
 from relayq.config.broker_address import parse_broker_addresses
-from relayq.config.network_types import ServiceAddress
 from relayq.config.problems import BadValueError
 from relayq.config.value_types import ValueType
 from relayq.ports import StoreAddress
@@ -85,7 +84,7 @@ V6 = ipaddress.IPv6Network
         (net.host(), "2001:db8::1", "2001:db8::1"),
         (net.host(off="0.0.0.0"), "0.0.0.0", None),
         (net.store_address(), "DIR:///var/mail", StoreAddress(engine="directory", scheme="dir", path="/var/mail")),
-        (net.database_address(), "sqlite:///d", ServiceAddress(engine="sqlite", address="sqlite:///d")),
+        (net.database_address(), "sqlite:///d", StoreAddress(engine="sqlite", scheme="sqlite", path="/d")),
         (net.proxy_address(), "socks://proxy:1080", "socks://proxy:1080"),
         (net.authentication(), "hardcoded://a:b", "hardcoded://a:b"),
         (net.cluster_addresses(), "amqp://h", parse_broker_addresses("amqp://h")),

@@ -2,6 +2,7 @@
 
 from relayq.adapters.memory.broker import MemoryBroker, MemoryItem, RecordingListener
 from relayq.adapters.memory.clock import ManualClock
+from relayq.adapters.memory.database import MemoryDatabase
 from relayq.adapters.memory.fetcher import MemoryFetcher
 from relayq.adapters.memory.observer import (
     AttemptFinished,
@@ -24,6 +25,7 @@ __all__ = [
     "LocalWorkshop",
     "ManualClock",
     "MemoryBroker",
+    "MemoryDatabase",
     "MemoryFetcher",
     "MemoryItem",
     "MemoryQueues",
