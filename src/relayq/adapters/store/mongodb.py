@@ -282,11 +282,12 @@ def _options(address: StoreAddress) -> str:
     Raises:
         BadOptionError: The driver does not take an option of the address.
     """
-    given = {name.lower() for name, _ in address.parameters}
+    given = {name.lower(): value for name, value in address.parameters}
     options = [*address.parameters, *((name, value) for name, value in _DEFAULTS.items() if name.lower() not in given)]
     if address.replica_set is not None:
         options.append(("replicaSet", address.replica_set))
-    if address.username is not None and "authsource" not in given and address.scheme == "mongodb":
+    has_user_here = given.get("authmechanism", "SCRAM").upper().startswith("SCRAM")  # others have theirs elsewhere
+    if address.username is not None and has_user_here and "authsource" not in given and address.scheme == "mongodb":
         # As in MongoDB's own connection strings, where the path is the database of the user unless told otherwise.
         # With `mongodb+srv`, the DNS tells.
         options.append(("authSource", address.database))

@@ -44,6 +44,23 @@ def test_an_option_that_the_driver_does_not_take_is_named(option: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rest", "source"),
+    [
+        ("anna:pw@h/mail/c", "mail"),
+        ("anna:pw@h/mail/c?authMechanism=SCRAM-SHA-256", "mail"),
+        ("anna:pw@h/mail/c?authSource=admin", "admin"),
+        ("anna:pw@h/mail/c?authMechanism=PLAIN", "$external"),
+        ("CN%3Danna@h/mail/c?authMechanism=MONGODB-X509&tls=true", "$external"),
+    ],
+)
+async def test_where_the_user_is_known(rest: str, source: str) -> None:
+    async with _open_client(parse_store_address(f"mongodb://{rest}")) as client:
+        credentials = client.options.pool_options._credentials
+        assert credentials is not None
+        assert credentials.source == source
+
+
+@pytest.mark.parametrize(
     ("rest", "text"),
     [
         ("h/d/c?tls=true&ssl=false", "does not take its options together"),
