@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from relayq.adapters.embedded import find_file
+from relayq.adapters.journal import find_folder
 from relayq.cli.doctor.examination import in_thread
 from relayq.cli.doctor.finding import Check, Finding, Verdict
-from relayq.config import EmbeddedAddress
-from relayq.ports import BrokerError
+from relayq.config import AUTOMATIC, EmbeddedAddress
+from relayq.ports import BrokerError, JournalError
 
 if TYPE_CHECKING:
     from relayq.config import Settings
@@ -43,6 +44,7 @@ def machine_checks(settings: Settings, limit: float) -> list[Check]:
     looks = {
         "open files": lambda: look_at_open_files(settings, *resource.getrlimit(resource.RLIMIT_NOFILE)),
         "disk space": lambda: look_at_space(settings),
+        "journal": lambda: look_at_journal(settings),
         "memory": lambda: look_at_memory(settings, _MEMINFO),
         "libraries": look_at_libraries,
         "certificates": look_at_certificates,
@@ -100,13 +102,43 @@ def written_folders(settings: Settings) -> list[tuple[str, Path]]:
     if isinstance(address, EmbeddedAddress):
         with contextlib.suppress(BrokerError):  # told by the check of the broker
             folders.append(("queues", find_file(address.path).parent))
-    store = settings.store.address
-    if store is not None and store.path:
-        path = Path(store.path)
-        folders.append(("the store", path if store.engine == "directory" else path.parent))
+    with contextlib.suppress(JournalError):  # told by the check of the journal
+        journal = journal_folder(settings)
+        folders += [] if journal is None else [("the journal", journal)]
+    for what, store in (("the store", settings.store.address), ("downloads", settings.downloads.cache)):
+        if store is not None and store.path:
+            path = Path(store.path)
+            folders.append((what, path if store.engine == "directory" else path.parent))
     logs = (*settings.log.targets, settings.log.send_file or "")
     folders += [("logs", Path(target).parent) for target in logs if target.startswith("/")]
     return folders
+
+
+def journal_folder(settings: Settings) -> Path | None:
+    """Folder of the journal, made like relayq does when it is missing; ``None`` = there is no journal.
+
+    Raises:
+        JournalError: It cannot be used.
+    """
+    given = settings.journal.directory
+    return None if given is None else find_folder(None if given == AUTOMATIC else given)
+
+
+def look_at_journal(settings: Settings) -> Iterator[Finding]:
+    """The notes that tell after a crash which mail may have been sent."""
+    try:
+        folder = journal_folder(settings)
+    except JournalError as error:
+        # One that was named must be usable; without the usual one relayq starts all the same.
+        verdict = Verdict.WARNING if settings.journal.directory == AUTOMATIC else Verdict.WRONG
+        fix = "make the folder for the user relayq runs as, or name another one in journal-directory"
+        yield _finding("journal", verdict, str(error), "a folder to write to", fix)
+        return
+    if folder is None:
+        found = "switched off: after a crash, mail may be sent twice without a mark"
+        yield _finding("journal", Verdict.WARNING, found, "a folder", "set journal-directory: auto")
+    else:
+        yield _finding("journal", Verdict.OK, str(folder))
 
 
 def judge_space(subject: str, state: os.statvfs_result) -> Finding:

@@ -132,9 +132,13 @@ def _shown(value: str | None) -> str:
 
 def _fix(difference: Difference, comparison: QueueComparison, rules: QueueRules) -> str:
     delete = delete_command(comparison.declaration.name, rules.vhost)
-    anew = f"let it run empty, then `{delete}`; relayq makes it anew"
+    empty = "let it run empty"
     if not rules.declares:
-        return f"let it run empty, then `{delete}`, and make it anew as expected"
+        return f"{empty}, then `{delete}`, and make it anew as expected"
+    if comparison.declaration.name == rules.outbox:
+        # Who cannot start cannot empty it either.
+        empty += " (with rabbitmq-declare: false relayq delivers from it as it is)"
+    anew = f"{empty}, then `{delete}`; relayq makes it anew"
     setting = _SETTINGS.get(difference.argument)
     is_delay = comparison.declaration.name.startswith(f"{rules.outbox}.delay.")
     if setting is not None and not is_delay and (difference.existing is not None or setting == "rabbitmq-maxpriority"):

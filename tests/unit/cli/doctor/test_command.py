@@ -15,7 +15,16 @@ from relayq.cli.main import main
 
 
 def doctor(*words: str) -> int:
-    return main(["doctor", "--no-default-config", "--hostname=mail.example.org", "--rabbitmq-results=results", *words])
+    return main(
+        [
+            "doctor",
+            "--no-default-config",
+            "--hostname=mail.example.org",
+            "--rabbitmq-results=results",
+            "--journal-directory=",
+            *words,
+        ]
+    )
 
 
 def embedded(tmp_path: Path) -> str:

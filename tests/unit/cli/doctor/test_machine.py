@@ -18,6 +18,7 @@ from relayq.cli.doctor.machine import (
     judge_clock,
     judge_space,
     look_at_certificates,
+    look_at_journal,
     look_at_libraries,
     look_at_memory,
     look_at_open_files,
@@ -76,6 +77,18 @@ def test_folders_are_looked_at_once_per_file_system(tmp_path: Path) -> None:
     assert first.subject == f"space for queues, {tmp_path}"
     assert (missing.verdict, missing.subject) == (Verdict.WRONG, "logs /nonexistent")
     assert list(look_at_space(settings())) == []
+
+
+def test_the_journal(tmp_path: Path) -> None:
+    (off,) = look_at_journal(settings())
+    assert off.verdict is Verdict.WARNING
+    (well,) = look_at_journal(settings(f"--journal-directory={tmp_path}"))
+    assert (well.verdict, well.found) == (Verdict.OK, str(tmp_path))
+    (tmp_path / "file").touch()
+    (wrong,) = look_at_journal(settings(f"--journal-directory={tmp_path}/file"))
+    assert wrong.verdict is Verdict.WRONG
+    (space,) = look_at_space(settings(f"--journal-directory={tmp_path}"))
+    assert space.subject == f"space for the journal, {tmp_path}"
 
 
 def test_memory(tmp_path: Path) -> None:
