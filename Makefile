@@ -7,7 +7,7 @@ export VENV
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test test-unit test-all test-faults lint format check bench bench-peers docs docs-serve \
-	lock changelog clean gallery lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix \
+	lock changelog clean gallery lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-metrics lint-matrix \
 	lint-gallery lint-cut-points
 
 help: ## list the targets
@@ -36,7 +36,7 @@ test-faults: setup servers ## bad lines to broker, receivers, store and name ser
 	RELAYQ_FAULT_REPORT=.cache/faults.jsonl $(BIN)/pytest tests/faults/test_links.py $(PYTEST_ARGS)
 	$(BIN)/python scripts/generate_reliability.py .cache/faults.jsonl
 
-lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-matrix lint-gallery lint-cut-points ## all static checks
+lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-metrics lint-matrix lint-gallery lint-cut-points ## all static checks
 
 lint-format: setup
 	$(BIN)/ruff format --check .
@@ -52,6 +52,9 @@ lint-imports: setup
 
 lint-deptry: setup
 	$(BIN)/deptry src
+
+lint-metrics: setup
+	$(BIN)/python scripts/generate_metrics_reference.py --check
 
 lint-settings: setup
 	$(BIN)/python scripts/generate_settings_reference.py --check

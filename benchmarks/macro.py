@@ -207,12 +207,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=10_240, help="octets of MIME per message (10240)")
     parser.add_argument("--domains", type=int, default=1, help="recipient domains (1)")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=1, help="worker processes (1)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="further settings")
     parser.add_argument("--no-ceiling", action="store_true")
     parser.add_argument("--latency", action="store_true", help="also measure latency at 500 messages/s")
     parser.add_argument("--profile", metavar="FILE", help="run relayq under cProfile (slow)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
+    given.set.append(f"smtp-threads={given.workers}")
     print(
         f"{given.messages} messages of {given.size} octets to {given.domains} domain(s), "
         f"Python {platform.python_version()}, {os.cpu_count()} cores, RabbitMQ and smtp-sink on the same machine"

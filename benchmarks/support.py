@@ -130,6 +130,11 @@ class RelayqProcess:
         self.cost = Cost(self._process.pid)
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         """It has not ended by itself."""
         return self._process.poll() is None
