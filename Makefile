@@ -7,7 +7,8 @@ export VENV
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test test-unit test-all test-faults lint format check bench bench-peers docs docs-serve \
-	lock changelog clean gallery lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-metrics lint-matrix \
+	lock changelog clean gallery fuzz lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-metrics \
+	lint-matrix \
 	lint-gallery lint-cut-points
 
 help: ## list the targets
@@ -35,6 +36,10 @@ test-faults: setup servers ## bad lines to broker, receivers, store and name ser
 	rm -f .cache/faults.jsonl
 	RELAYQ_FAULT_REPORT=.cache/faults.jsonl $(BIN)/pytest tests/faults/test_links.py $(PYTEST_ARGS)
 	$(BIN)/python scripts/generate_reliability.py .cache/faults.jsonl
+
+fuzz: ## coverage-guided fuzzing of everything that reads octets from outside; FUZZ_ARGS=--help
+	@VENV=.venv-fuzz scripts/setup fuzz
+	PYTHONPATH=src .venv-fuzz/bin/python -m fuzz.run $(FUZZ_ARGS)
 
 lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-metrics lint-matrix lint-gallery lint-cut-points ## all static checks
 
@@ -95,6 +100,6 @@ changelog: setup ## show what the next release's changelog would say
 	$(BIN)/towncrier build --draft
 
 clean: ## remove everything that can be made again
-	rm -rf .venv .venv-docs site dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	rm -rf .venv .venv-docs .venv-fuzz site dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
 		.benchmarks htmlcov .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
