@@ -5,9 +5,9 @@ flagged *redelivered*. When its outcome is known here it is not sent again: its 
 acknowledged. A message that is not flagged is always a mail of its own, even with an identical body; so several entries
 may have one key (*twins*), and each of them stands for one redelivery.
 
-What must not happen is that a twin that nobody sent is taken for one that was. So what was acknowledged on a channel
-that is still open matches nothing, and hand-outs that ended before they were started are counted: as many redeliveries
-are mails.
+What must not happen is that a twin that nobody sent is taken for one that was. So what was handed out on a channel that
+is still open matches nothing: it cannot come again. And hand-outs that ended before they were started are counted: as
+many redeliveries are mails.
 
 What outlives the process is in the journal, when there is one.
 """
@@ -70,6 +70,7 @@ class OutcomeLedger:
         self._now = now
         self._acknowledge = acknowledge
         self._journal = journal
+        self._current: dict[bytes, LedgerEntry] = {}
         self._certain: dict[bytes, LedgerEntry] = {}
         self._perhaps: dict[bytes, LedgerEntry] = {}
         self._settled: deque[tuple[float, LedgerEntry]] = deque()
@@ -130,8 +131,8 @@ class OutcomeLedger:
             Whether something is known.
         """
         self._drop(self._now())
-        entry = self._certain.get(key) or self._perhaps.get(key)
-        if entry is None or (entry.epoch == self._epoch and not is_unique):
+        entry = self._certain.get(key) or self._perhaps.get(key) or (self._current.get(key) if is_unique else None)
+        if entry is None:
             return False
         self.hits += 1
         self._unlist(entry)
@@ -170,7 +171,7 @@ class OutcomeLedger:
         entry.recalled = recalled
         if self._journal is not None and self._knows(entry.key):
             self._journal.note_twin(entry.key)
-        self._list(entry, self._certain)
+        self._list(entry, self._current)
         if item.properties.copy_id:
             self._copies[item.properties.copy_id] = None
             if len(self._copies) > MAX_ENTRIES:
@@ -178,7 +179,7 @@ class OutcomeLedger:
         return entry
 
     def _knows(self, key: bytes) -> bool:
-        return key in self._certain or key in self._perhaps or key in self._recent
+        return key in self._current or key in self._certain or key in self._perhaps or key in self._recent
 
     def is_cancelled(self, item: OutboxItem) -> bool:
         """Whether it is a copy of which another one is under way, or a message whose copy is."""
@@ -255,6 +256,9 @@ class OutcomeLedger:
         self._drop(now)
         if self._journal is not None:
             self._journal.note_lost()
+        for entry in [entry for newest in self._current.values() for entry in _oldest_first(newest)]:
+            self._unlist(entry)
+            self._list(entry, self._certain)
         for _, entry in self._settled:
             self._list(entry, self._perhaps)
             self._lost.append((now + LOST_SECONDS, entry))
@@ -314,6 +318,16 @@ class OutcomeLedger:
             chain[entry.key] = older
         else:
             del chain[entry.key]
+
+
+def _oldest_first(newest: LedgerEntry) -> list[LedgerEntry]:
+    """An entry and its older twins."""
+    twins: list[LedgerEntry] = []
+    entry: LedgerEntry | None = newest
+    while entry is not None:
+        twins.append(entry)
+        entry = entry.older
+    return twins[::-1]
 
 
 def key_of(item: OutboxItem) -> bytes:

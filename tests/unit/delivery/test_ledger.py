@@ -165,6 +165,7 @@ def test_a_twin_that_is_forgotten_leaves_the_others_known(desk: Desk, gone: int)
     entries = [desk.ledger.begin(Item()) for _ in range(3)]
 
     assert desk.ledger.abandon(entries[gone]) == []
+    desk.lose()
 
     assert [desk.matches(Item()) for _ in range(3)] == [True, True, False]
 
@@ -209,6 +210,15 @@ def test_what_was_acknowledged_on_a_channel_that_is_open_matches_nothing(desk: D
     desk.settled(Item())
 
     assert not desk.matches(Item())
+    assert desk.acknowledged == []
+
+
+def test_what_is_under_way_on_a_channel_that_is_open_matches_nothing(desk: Desk) -> None:
+    """A flagged message that equals it is another one, which a process that died had: it must not get lost."""
+    entry = desk.ledger.begin(Item())
+
+    assert not desk.matches(Item())
+    desk.ledger.settle(entry)
     assert desk.acknowledged == []
 
 
