@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import obstore
 import pytest
+import trustme
 from obstore.store import S3Store as Bucket
 
 from relayq.adapters.store.s3 import MULTIPART_BYTES, S3Store, _open_bucket
@@ -196,13 +198,14 @@ async def test_a_server_that_was_killed_is_found_again(open_store: Open, moto: M
 class Peer:
     """A server of a few lines: answers every request with the same octets and hangs up."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, context: ssl.SSLContext | None = None) -> None:
         self.answer = answer
+        self._context = context
         self.requests: list[str] = []
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -213,7 +216,8 @@ class Peer:
     @property
     def url(self) -> str:
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        scheme = "http" if self._context is None else "https"
+        return f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
@@ -249,6 +253,15 @@ async def test_an_answer_that_is_none_is_an_outage(open_store: Open, answer: byt
             await store.load("key")
         assert len(str(caught.value)) < 400
         assert peer.requests
+
+
+async def test_a_certificate_nobody_trusts_is_named_as_the_cause(open_store: Open) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    async with Peer(b"", context) as peer:
+        with pytest.raises(StoreUnavailableError, match=r"UnknownIssuer"):
+            await open_store(endpoint=peer.url).load("key")
+        assert not peer.requests
 
 
 async def test_a_server_that_does_not_answer_can_be_given_up(open_store: Open) -> None:

@@ -382,4 +382,4 @@ def _reason(error: Exception) -> str:
     """Its kind and its message; the whole text has the context in it, keys and addresses."""
     kind = type(error).__name__.removesuffix("Exception")
     message = getattr(error, "message", None) or str(error)
-    return f"{kind}: {message}"[:_LONGEST_REASON]
+    return " ".join(f"{kind}: {message}".split())[:_LONGEST_REASON]

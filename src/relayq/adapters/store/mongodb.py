@@ -330,4 +330,4 @@ def _show_host(host: str, port: int | None) -> str:
 def _reason(error: Exception) -> str:
     """Its first words; the rest repeats them, or describes the topology at length."""
     text = str(error).partition(", Timeout:")[0].partition(", full error:")[0].partition(" (configured timeouts:")[0]
-    return text[:_LONGEST_REASON] or type(error).__name__
+    return " ".join(text.split())[:_LONGEST_REASON] or type(error).__name__

@@ -51,7 +51,8 @@ _NO_SUCH_KEY = "NoSuchKey"
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f%<>]|(?<![^/])\.{1,2}(?![^/])|(?<![^/])/|/(?![\s\S])")
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]+)</Message>")
-_SYSTEM_ERROR = re.compile(r'message: "([^"]+)"')
+# What the system says, or what is wrong with a certificate or an answer, in the structure behind the text of an error.
+_CAUSE = re.compile(r'(?:message|error): "([^"]+)"|(?:InvalidCertificate|hyper::Error)\(\s*(\w+)')
 _FAILURES = (BaseError, OSError, ValueError)  # `FileNotFoundError` is what 404 becomes
 
 
@@ -274,7 +275,9 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if (code := _code(text)) is not None:
         message = _MESSAGE.search(text)
-        return f"{code}: {message[1]}"[:_LONGEST_REASON] if message else code[:_LONGEST_REASON]
-    reason = text.partition("\n")[0].rpartition(" - ")[2]
-    system_errors = _SYSTEM_ERROR.findall(text)
-    return f"{reason} ({system_errors[-1]})"[:_LONGEST_REASON] if system_errors else reason[:_LONGEST_REASON]
+        reason = f"{code}: {message[1]}" if message else code
+    else:
+        reason = text.partition("\n")[0].rpartition(" - ")[2]
+        if (found := _CAUSE.search(text)) is not None:
+            reason = f"{reason} ({found[1] or found[2]})"
+    return " ".join(reason.split())[:_LONGEST_REASON]
