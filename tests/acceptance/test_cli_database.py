@@ -49,7 +49,7 @@ def relayq(*arguments: str) -> tuple[int, str, str]:
 
 
 def test_tables_are_looked_at_created_and_dropped(tmp_path: Path) -> None:
-    options = ("--no-default-config", f"--database-address=sqlite://{tmp_path}/rules.db")
+    options = ("--no-default-config", "--hostname=mx.test", f"--database-address=sqlite://{tmp_path}/rules.db")
     code, output, _ = relayq("database", *options)
     assert (code, output.splitlines()[0]) == (78, "table dkim_keys is missing")
     code, output, _ = relayq("database", "--repair", *options)
@@ -65,10 +65,12 @@ def test_tables_are_looked_at_created_and_dropped(tmp_path: Path) -> None:
 
 
 def test_what_the_command_cannot_do(tmp_path: Path) -> None:
-    code, _, errors = relayq("database", "--no-default-config")
+    code, _, errors = relayq("database", "--no-default-config", "--hostname=mx.test")
     assert code == 78
     assert "database-address is empty" in errors
-    code, _, errors = relayq("database", "--no-default-config", f"--database-address=sqlite://{tmp_path}/no/rules.db")
+    code, _, errors = relayq(
+        "database", "--no-default-config", "--hostname=mx.test", f"--database-address=sqlite://{tmp_path}/no/rules.db"
+    )
     assert code == 69
     assert "sqlite: unable to open database file" in errors
     assert relayq("database", "--repair", "--purge")[0] == 64
@@ -79,7 +81,7 @@ def test_a_server_without_its_tables_does_not_start(tmp_path: Path) -> None:
     embedded = f"--rabbitmq-address=embedded://{tmp_path}/broker.db"
     code, _, errors = relayq(
         "run", "--no-default-config", embedded, f"--database-address=sqlite://{tmp_path}/rules.db",
-        "--smtp-threads=1", f"--journal-directory={tmp_path}/journal",
+        "--smtp-threads=1", "--hostname=mx.test", f"--journal-directory={tmp_path}/journal",
     )  # fmt: skip
     assert code == 78
     assert "table dkim_keys is missing; relayq database --repair creates it" in errors

@@ -39,6 +39,7 @@ from relayq.compose.making import Answer, Effort, Failed, Made, Maker, MakingRul
 from relayq.compose.responsive import Download, DownloadFailure, DownloadKind, Resource
 from relayq.delivery.arrivals import Arrivals
 from relayq.delivery.downloads import Downloads
+from relayq.delivery.expectations import Expectations
 from relayq.delivery.pace import Pace
 from relayq.delivery.threads import WorkThreads
 from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
@@ -158,6 +159,7 @@ class Composer:
         self._warn = warn
         self._workshop = workshop
         self._downloads = downloads
+        self._expectations = Expectations()
         self._arrivals = arrivals
         self._keys_of_author = keys_of_author
         self._private_keys = PrivateKeys()
@@ -224,7 +226,10 @@ class Composer:
             force=message.force,
             inline_css=message.inline_css,
         )
-        return await self._go_on(Draft(order, keys, edits, arrival))
+        draft = Draft(order, keys, edits, arrival)
+        if order.mime_object is not None and (expected := self._expectations.of(order.mime_object)):
+            draft = _with_answers(draft, self._downloads.known(expected) or {})
+        return await self._go_on(draft)
 
     async def complete(self, draft: Draft) -> Content:
         """Content after its downloads, which may take a while.
@@ -251,6 +256,9 @@ class Composer:
             raise kind(DeliveryState.RESPONSIVE, Scope.MESSAGE, outcome.reason)
         for note in outcome.notes:
             self._warn("compose", f"{draft.order.recipient}: {note}")
+        if draft.order.answers and draft.order.mime_object is not None:
+            needed = tuple(answer.download for answer in draft.order.answers)
+            self._expectations.learn(draft.order.mime_object, needed)
         keys = draft.keys + outcome.keys
         return self._to_content(outcome.octets, keys, draft.edits, draft.arrival, force=draft.order.force)
 

@@ -21,7 +21,9 @@ from relayq.delivery.room import Room
 from relayq.ports import Clock, DownloadError, Fetched, Fetcher, Observer
 
 AT_A_TIME = 8
-"""Requests of one message, and to one host, at the same time."""
+"""Requests of one message at the same time (spec responsive.md 10)."""
+TO_A_HOST = 16
+"""Requests to one host at the same time: enough for files made for each recipient, and bearable for a small server."""
 ALTOGETHER = 64
 FAILURE_SECONDS = 60.0
 """How long a failure is remembered."""
@@ -239,9 +241,10 @@ class Downloads:
             return await fetcher.fetch(request.url, request.max_bytes, is_start_enough=request.is_start_enough)
 
     async def _fetcher(self) -> Fetcher:
-        if self._opening is None:
-            self._opening = asyncio.create_task(asyncio.to_thread(self._open_fetcher))
-        return await asyncio.shield(self._opening)
+        opening = self._opening
+        if opening is None or (opening.done() and opening.exception() is not None):
+            opening = self._opening = asyncio.create_task(asyncio.to_thread(self._open_fetcher))
+        return await asyncio.shield(opening)
 
     @asynccontextmanager
     async def _host(self, url: str) -> AsyncIterator[None]:
@@ -271,7 +274,7 @@ class _Host:
 
     def __init__(self) -> None:
         self.users = 0
-        self.places = asyncio.Semaphore(AT_A_TIME)
+        self.places = asyncio.Semaphore(TO_A_HOST)
 
 
 def _host_of(url: str) -> str:

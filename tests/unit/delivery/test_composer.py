@@ -561,3 +561,32 @@ async def test_an_object_is_a_new_message_and_large_ones_are_sealed_elsewhere() 
     assert isinstance(content, Content)
     final = await made.finish(content, Capabilities())
     assert test_arc.judge(final.octets) is ChainValue.PASS
+
+
+async def test_what_a_campaign_needs_is_expected_and_what_varies_is_not() -> None:
+    made = composer()
+    tried: list[int] = []
+    try_make = made._maker.try_make
+
+    def count(order: Order, effort: Effort, *, is_final: bool = False) -> Any:
+        tried.append(len(order.answers))
+        return try_make(order, effort, is_final=is_final)
+
+    made._maker.try_make = count  # type: ignore[method-assign]
+    made.web.pages[PDF] = Resource(b"the file")
+    for _ in range(3):
+        prepared = await made.prepare(with_facts(mime=None, mime_object=WITH_FILE), NOW)
+        content = await made.complete(prepared) if isinstance(prepared, Draft) else prepared
+        assert base64.b64encode(b"the file") in content.octets
+    assert tried == [0, 1, 1, 1]
+    tried.clear()
+    varying = raw({"from": "s@x.test", "text": "x", "attachments": [{"url": "https://x.test/{$n}"}]})
+    for number in (1, 2, 3, 3):
+        made.web.pages[f"https://x.test/{number}"] = Resource(b"%d" % number)
+        message = with_facts(mime=None, mime_object=varying, data=raw({"n": number}))
+        prepared = await made.prepare(message, NOW)
+        content = await made.complete(prepared) if isinstance(prepared, Draft) else prepared
+        assert content.octets.count(b"Content-Disposition: attachment") == 1
+        assert base64.b64encode(b"%d" % number) in content.octets
+    assert tried == [0, 1, 1, 2, 0, 1, 0, 1]
+    await made._downloads.close()

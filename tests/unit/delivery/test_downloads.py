@@ -13,7 +13,7 @@ from relayq.compose.responsive import Download, DownloadFailure, DownloadKind, R
 from relayq.delivery import downloads as module
 from relayq.delivery.download_cache import DownloadCache, Request
 from relayq.delivery.download_store import DownloadStore
-from relayq.delivery.downloads import AT_A_TIME, FAILURE_SECONDS, DownloadRules, Downloads
+from relayq.delivery.downloads import AT_A_TIME, FAILURE_SECONDS, TO_A_HOST, DownloadRules, Downloads
 from relayq.ports import DownloadError, Fetched
 from tests.support.engine import eventually
 
@@ -168,13 +168,13 @@ async def test_a_few_at_a_time_for_one_message_and_for_one_host(desk: Desk) -> N
     urls = [f"https://h{number}.test/" for number in range(20)]
     one_message = asyncio.create_task(desk.downloads.fetch(map(file, urls)))
     await eventually(lambda: len(turnstile.inside) == AT_A_TIME, "as many as may")
-    same_host = [asyncio.create_task(desk.get(f"https://x.test/{number}")) for number in range(20)]
-    await eventually(lambda: len(turnstile.inside) == 2 * AT_A_TIME, "as many of the host as may")
+    same_host = [asyncio.create_task(desk.get(f"https://x.test/{number}")) for number in range(40)]
+    await eventually(lambda: len(turnstile.inside) == AT_A_TIME + TO_A_HOST, "as many of the host as may")
     other = asyncio.create_task(desk.get("https://quick.test/"))
     await eventually(lambda: "https://quick.test/" in turnstile.inside, "others do not wait for them")
     turnstile.go.set()
     await asyncio.gather(one_message, *same_host, other)
-    assert turnstile.most == 2 * AT_A_TIME + 1
+    assert turnstile.most == AT_A_TIME + TO_A_HOST + 1
     assert desk.downloads._hosts == {}
     assert desk.downloads._under_way == {}
 
@@ -356,3 +356,30 @@ async def test_a_store_that_cannot_keep_up_keeps_less(desk: Desk, monkeypatch: p
     go.set()
     await desk.downloads.close()
     assert len(desk.store.bodies) == 1
+
+
+async def test_other_settings_are_used_from_the_next_download_on(desk: Desk) -> None:
+    desk.web.before = turnstile = Turnstile()
+    desk.web.pages[A] = Resource(b"old")
+    under_way = asyncio.create_task(desk.get())
+    await eventually(lambda: turnstile.inside == [A], "it is asked for")
+    other = MemoryFetcher()
+    other.pages["https://x.test/b"] = Resource(bytes(100))
+    desk.downloads.reconfigure(DownloadRules(max_bytes=99), lambda: other)
+    assert await desk.get("https://x.test/b") == DownloadFailure("larger than 99 octets", is_temporary=False)
+    turnstile.go.set()
+    assert await under_way == Resource(b"old")
+    desk.downloads.reconfigure(DownloadRules(max_bytes=100))
+    assert await desk.get("https://x.test/b") == Resource(bytes(100))
+    assert other.asked == ["https://x.test/b"] * 2
+
+
+async def test_a_fetcher_that_cannot_be_made_is_an_internal_error(desk: Desk) -> None:
+    def fail() -> NoReturn:
+        raise ImportError("no HTTP client")
+
+    desk.downloads.reconfigure(DownloadRules(), fail)
+    assert await desk.get() == DownloadFailure("internal error", is_temporary=True)
+    assert len(desk.observer.crashes) == 1
+    desk.downloads._open_fetcher = MemoryFetcher  # what was missing is there now
+    assert await desk.get("https://x.test/b") == DownloadFailure("HTTP 404", is_temporary=False)
