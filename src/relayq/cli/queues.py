@@ -36,7 +36,7 @@ TIME_LIMIT: Final = 30.0
 CLEAR_SCREEN: Final = "\x1b[H\x1b[2J"
 NO_INSIGHT: Final = (
     "not available: RabbitMQ does not show domains and ages without handing messages out, and asking the running "
-    "server instead needs its www-port, which this version does not have"
+    "server instead needs a REST API, which this version does not have"
 )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import http.client
 import ipaddress
 import os
 import socket
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from relayq.cli.doctor.examination import in_thread
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from relayq.config import Settings
 
 AREA: Final = "addresses"
+SERVER_PATIENCE: Final = 2.0
+MAX_ANSWER_OCTETS: Final = 1000
 _FAR: Final = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 """Documentation addresses (RFC 5737, RFC 3849): a route to them is a route to the outside; nothing is sent there."""
 _LISTENERS: Final = (
@@ -126,10 +130,31 @@ def _look_at_port(key: str, address: str, port: int) -> Finding:
     subject, trouble = f"{key} {port}", _bind(address, port)
     if trouble is None:
         return _finding(subject, Verdict.OK, f"free on {address}")
+    if trouble == os.strerror(errno.EADDRINUSE) and key == "www-port" and (running := _look_at_server(address, port)):
+        return running
     fix = f"see who listens: `ss -ltnp 'sport = :{port}'`; or choose another port in {key}"
     verdict = Verdict.WARNING if trouble == os.strerror(errno.EADDRINUSE) else Verdict.WRONG
     expected = "a free port, unless relayq itself runs already"
     return _finding(subject, verdict, f"cannot be opened on {address}: {trouble}", expected, fix)
+
+
+def _look_at_server(address: str, port: int) -> Finding | None:
+    """What the running server says of itself, ``None`` when who listens there is not relayq."""
+    subject = f"www-port {port}"
+    connection = http.client.HTTPConnection(address, port, timeout=SERVER_PATIENCE)
+    try:
+        connection.request("GET", "/ready")
+        response = connection.getresponse()
+        status, text = response.status, response.read(MAX_ANSWER_OCTETS).decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return _finding(subject, Verdict.WARNING, f"relayq runs, but is not ready: {text}", "ready", "look at its log")
+    if status == HTTPStatus.OK:
+        return _finding(subject, Verdict.OK, "relayq runs, and is ready")
+    return None
 
 
 def _bind(address: str, port: int) -> str | None:

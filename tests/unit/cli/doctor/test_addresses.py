@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from dataclasses import replace
 
 import pytest
@@ -95,7 +96,34 @@ def with_ports(*ports: int) -> Settings:
     return replace(known, effective=effective)
 
 
-def test_ports() -> None:
+@pytest.mark.parametrize(
+    ("answer", "verdict", "text"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nready\n", Verdict.OK, "is ready"),
+        (b"HTTP/1.1 503 No\r\nContent-Length: 8\r\n\r\nblocked\n", Verdict.WARNING, "not ready: blocked"),
+        (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", Verdict.WARNING, "in use"),
+        (b"220 mail.example.org ESMTP\r\n", Verdict.WARNING, "in use"),
+        (b"", Verdict.WARNING, "in use"),
+    ],
+)
+def test_a_server_that_runs(answer: bytes, verdict: Verdict, text: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(1000)
+                peer.sendall(answer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        (finding,) = look_at_ports(with_ports(listener.getsockname()[1]))
+        serving.join()
+    assert (finding.verdict, text in finding.found) == (verdict, True)
+
+
+def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "SERVER_PATIENCE", 0.05)
     assert list(look_at_ports(settings())) == []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = listener.getsockname()[1]
