@@ -26,15 +26,15 @@ class Cost:
     """CPU seconds and memory of a process and all its children, read from /proc."""
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
+        self.pid = pid
 
     def cpu_seconds(self) -> float:
         """User and system time so far, of children that have ended too."""
-        return sum(self._own_cpu(pid) for pid in self._family(self._pid))
+        return sum(self._own_cpu(pid) for pid in self._family(self.pid))
 
     def peak_mib(self) -> float:
         """Largest resident set so far, summed over the family."""
-        return sum(self._status_kib(pid, "VmHWM:") for pid in self._family(self._pid)) / 1024
+        return sum(self._status_kib(pid, "VmHWM:") for pid in self._family(self.pid)) / 1024
 
     @staticmethod
     def _own_cpu(pid: int) -> float:

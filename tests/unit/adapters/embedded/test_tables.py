@@ -103,6 +103,41 @@ def test_delayed_messages_become_ready_at_their_time(queues: QueueTables) -> Non
     assert queues.next_due("other") is None
 
 
+def test_parking_places_whose_time_is_over_are_found_by_their_outbox(
+    queues: QueueTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["q.park.domain.a", "q.park.domain.b", "q.park.domain.c", "q.park", "q.parked", "q", "p.park.domain.a"]
+    queues.insert([new(b"1", queue=name, due_at=1000) for name in names], 0)
+    queues.insert([new(b"2", queue="q.park.domain.b", due_at=500), new(b"3", queue="q.park.z", due_at=2000)], 0)
+    assert queues.overdue_parkings("q", 499) == []
+    assert queues.overdue_parkings("q", 500) == ["q.park.domain.b"]
+    assert queues.overdue_parkings("q", 1000) == names[:3]
+    monkeypatch.setattr(tables, "OVERDUE_LIMIT", 2)
+    assert queues.overdue_parkings("q", 1000) == names[:2]
+    queues.promote("q.park.domain.b", 1000, into="q")
+    assert claim_all(queues) == [b"1", b"2"], "by age"
+    assert queues.overdue_parkings("q", 1000) == ["q.park.domain.a", "q.park.domain.c"]
+
+
+def test_parked_messages_are_claimed_before_their_time_and_given_back_to_the_outbox(queues: QueueTables) -> None:
+    queues.insert([new(b"%d" % index, queue="q.park.a", rank=index, due_at=1000 - index) for index in range(4)], 0)
+    messages, is_last = queues.claim_parked(OWNER, "q.park.a", 3, "q")
+    assert [message.body for message in messages] == [b"3", b"2", b"1"], "what was parked first"
+    assert not is_last
+    queues.release([message.id for message in messages], redelivered=True)
+    assert claim_all(queues) == [b"1", b"2", b"3"], "by rank again"
+    rest, is_last = queues.claim_parked(OWNER, "q.park.a", 3, "q")
+    assert ([message.body for message in rest], is_last) == ([b"0"], True)
+    assert queues.claim_parked(OWNER, "q.park.a", 3, "q") == ([], True)
+
+
+def test_claiming_parked_messages_is_bounded_in_bytes(queues: QueueTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "CLAIM_BYTES", 10)
+    queues.insert([new(b"x" * 6, queue="q.park.a", due_at=1000) for _ in range(3)], 0)
+    messages, is_last = queues.claim_parked(OWNER, "q.park.a", 10, "q")
+    assert (len(messages), is_last) == (2, False)
+
+
 def test_a_flood_of_due_messages_is_moved_in_parts(queues: QueueTables, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "PROMOTE_LIMIT", 2)
     queues.insert([new(b"%d" % index, due_at=1000) for index in range(5)], 0)
