@@ -170,7 +170,9 @@ class Pipeline:
             await self._give_back(job, wait.seconds, wait.reason)
             return
         except DeliveryError as failure:
-            error = failure
+            # The trace leads back to this frame, which holds the error: a circle that keeps the message in memory until
+            # the collector comes by, and a tenth of what a failure costs is its work.
+            error = failure.with_traceback(None)
             attempt = self._failed_attempt(job.message, failure)
         finally:
             self._admission.started(job.ticket)
@@ -255,7 +257,7 @@ class Pipeline:
                 except DeliveryError as error:
                     if not self._may_go_on(error):
                         raise
-                    failures.append(error)
+                    failures.append(error.with_traceback(None))
                     tried += error.state is not DeliveryState.BIND
                 if tried >= self._rules.max_hosts:
                     raise choose_failure(failures, self._retry_rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from bisect import bisect_left
 
 import msgspec
 
@@ -93,6 +94,7 @@ class MessageEncoder:
         self._options = options
         self._clock = clock
         self._ladder = delay_ladder(options.delay_intervals)
+        self._delay_queues = tuple(delay_queue(options.outbox, seconds) for seconds in self._ladder)
         self._delay_prefix = f"{options.outbox}.delay."
         self._blocks: dict[Properties, bytes] = {}
 
@@ -112,8 +114,7 @@ class MessageEncoder:
         left = (publication.due_at - self._clock.now()).total_seconds()
         if left < 1:
             return publication.queue
-        seconds = next(step for step in reversed(self._ladder) if step < left + 1)
-        return delay_queue(self._options.outbox, seconds)
+        return self._delay_queues[bisect_left(self._ladder, left + 1) - 1]
 
     def block(self, pending: PendingPublish, queue: str) -> bytes:
         """Property block of a publish to ``queue``; compresses the body when that is asked for."""
