@@ -56,7 +56,10 @@ class RabbitMqBroker:
     @property
     def max_publish_bytes(self) -> int:
         """Largest body, by configuration, by broker version, or as the broker told when it refused one."""
-        return min((publisher.max_publish for publisher in self._publishers), default=self._options.max_publish)
+        publishers = self._publishers
+        if len(publishers) == 1:  # asked several times per message
+            return publishers[0].max_publish
+        return min((publisher.max_publish for publisher in publishers), default=self._options.max_publish)
 
     async def open(self) -> None:
         """Connect the publishers and prepare the queues; see `relayq.ports.Broker.open`."""
