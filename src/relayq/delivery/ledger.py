@@ -37,10 +37,10 @@ class LedgerEntry(JournalEntry):
         older: Twin listed before this one.
         newer: Twin listed after this one.
         waiting: Redelivery that came before the outcome was published.
-        asker: Told about the outcome, or that there will be none, for a redelivery in another process.
+        askers: Told about the outcome, or that there will be none, for redeliveries to other processes.
     """
 
-    __slots__ = ("asker", "chain", "epoch", "is_settled", "newer", "older", "waiting")
+    __slots__ = ("askers", "chain", "epoch", "is_settled", "newer", "older", "waiting")
 
     def __init__(self, key: bytes, epoch: int) -> None:
         super().__init__(key)
@@ -50,7 +50,7 @@ class LedgerEntry(JournalEntry):
         self.older: LedgerEntry | None = None
         self.newer: LedgerEntry | None = None
         self.waiting: OutboxItem | None = None
-        self.asker: Callable[[bool], None] | None = None
+        self.askers: list[Callable[[bool], None]] | None = None
 
     @property
     def is_doubtful(self) -> bool:
@@ -126,6 +126,7 @@ class OutcomeLedger:
             asker: Not called if nothing is known.
             is_unique: The producer gave the message an id. Without one, a message of ours that the broker has not
                 taken back, as far as we know, is more likely a twin: better two copies of one mail than one of two.
+                With one it is this very message, also when it is asked about again because it was lost once more.
 
         Returns:
             Whether something is known.
@@ -135,11 +136,14 @@ class OutcomeLedger:
         if entry is None:
             return False
         self.hits += 1
-        self._unlist(entry)
+        if not is_unique:
+            self._unlist(entry)
         if entry.is_settled:
             asker(True)
+        elif entry.askers is None:
+            entry.askers = [asker]
         else:
-            entry.asker = asker
+            entry.askers.append(asker)
         return True
 
     def recall(self, item: OutboxItem) -> Recollection | None:
@@ -271,9 +275,9 @@ class OutcomeLedger:
 
     @staticmethod
     def _tell(entry: LedgerEntry, *, is_known: bool) -> None:
-        if entry.asker is not None:
-            entry.asker(is_known)
-            entry.asker = None
+        askers, entry.askers = entry.askers, None
+        for asker in askers or ():
+            asker(is_known)
 
     def _drop(self, now: float) -> None:
         """Forget what has expired, and the oldest of what is too many: connections were lost before it was settled."""
