@@ -15,6 +15,7 @@ from relayq.ports import (
     DatabaseError,
     DatabaseUnavailableError,
     DnsError,
+    DnsFailureKind,
     Observer,
     Resolver,
     Row,
@@ -26,6 +27,9 @@ from relayq.ports import (
 READ_SECONDS = 60.0
 """For all tables together."""
 TRY_AGAIN_SECONDS = 10.0
+MAX_CACHED_KEYS = 10_000
+LOOKUPS = 20
+"""Public keys looked up at the same time."""
 COMPONENT = "database"
 REPAIR = "relayq database --repair"
 
@@ -61,7 +65,9 @@ class RuleKeeper:
         self._rules = rules
         self._resolver = resolver
         self._observer = observer
-        self._private_keys = PrivateKeys()
+        self._private_keys = PrivateKeys(MAX_CACHED_KEYS)
+        self._published: set[tuple[str, str]] = set()
+        self._lookups = asyncio.Semaphore(LOOKUPS)
         self._told: frozenset[str] = frozenset()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -117,14 +123,20 @@ class RuleKeeper:
         try:
             async with asyncio.timeout(READ_SECONDS):
                 found = await self._read_tables()
-                keys, notes = read_domain_keys(
-                    found["dkim_keys"], found["dkim_patterns"], self._private_keys, oversign=self._rules.oversign
-                )
-                usable = [key for key in keys if await self._is_published(key)]
         except TimeoutError:
             raise DatabaseUnavailableError("no answer in time") from None
+        # In a thread: every key that was not seen before is tried with a signature.
+        keys, notes = await asyncio.to_thread(
+            read_domain_keys,
+            found["dkim_keys"],
+            found["dkim_patterns"],
+            self._private_keys,
+            oversign=self._rules.oversign,
+        )
         self._tell(notes)
-        self._domain_keys = DomainKeys(usable)
+        published = await asyncio.gather(*(self._is_published(key) for key in keys))
+        self._published = {_identity(key) for key, is_published in zip(keys, published, strict=True) if is_published}
+        self._domain_keys = DomainKeys([key for key in keys if _identity(key) in self._published])
 
     async def _read_tables(self) -> dict[str, tuple[Row, ...]]:
         if self._rules.is_validated:
@@ -142,14 +154,17 @@ class RuleKeeper:
         return found
 
     async def _is_published(self, one: DomainKey) -> bool:
-        """Whether DNS has the public key, for those that sign only then."""
+        """Whether DNS has the public key, for those that sign only then; as before if DNS does not tell."""
         if not one.is_bound_to_dns:
             return True
         name = one.key.name
         own = _public_part(self._private_keys.load(one.key.key).dns_record())
         try:
-            records = (await self._resolver.fetch_txt(name)).records
+            async with self._lookups:
+                records = (await self._resolver.fetch_txt(name)).records
         except DnsError as error:
+            if error.kind is not DnsFailureKind.NXDOMAIN and _identity(one) in self._published:
+                return True
             self._observer.warn(COMPONENT, f"{name}: does not sign before it is found in DNS: {error}")
             return False
         if own in {_public_part(str(record)) for record in records}:
@@ -163,6 +178,11 @@ class RuleKeeper:
             if note not in self._told:
                 self._observer.warn(COMPONENT, note)
         self._told = frozenset(notes) | (self._told if len(self._told) < 1000 else frozenset())
+
+
+def _identity(one: DomainKey) -> tuple[str, str]:
+    """The same for the same private key at the same name."""
+    return one.key.name, one.key.key
 
 
 def _public_part(record: str) -> str:

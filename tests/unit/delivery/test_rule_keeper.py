@@ -127,6 +127,10 @@ async def test_keys_that_wait_for_dns(desk: Desk) -> None:
     desk.resolver.set_txt(NAME, record.replace("p=", "p= "))
     await eventually(lambda: desk.selectors == ["s1"], "the right one signs")
     desk.resolver.fail_txt(NAME, DnsFailureKind.TIMEOUT)
+    reads = desk.database.reads
+    await eventually(lambda: desk.database.reads > reads + 2, "several looks")
+    assert desk.selectors == ["s1"]  # nobody says that it is gone
+    desk.resolver.fail_txt(NAME, DnsFailureKind.NXDOMAIN)
     await eventually(lambda: desk.selectors == [], "it signs only while it is there")
 
 
