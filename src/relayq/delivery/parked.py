@@ -35,7 +35,11 @@ def parking_of(destination: str) -> Parking:
 
 
 class ParkedDestinations:
-    """What is parked, as far as this process knows, and the drains under way."""
+    """What is parked, as far as this process knows, and the drains under way.
+
+    Attributes:
+        flush_prefetch: Messages all drains together may have out at once; holds for drains that start later.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class ParkedDestinations:
             broker: Where messages are parked.
             outbox: The queue they belong to.
             admission: Knows how many of a destination wait in memory, and how many may.
-            flush_prefetch: Messages all drains together may have out at once.
+            flush_prefetch: The attribute.
             deliver: Takes what a drain brings.
             observer: Told of bugs.
             loop: Runs the drains.
@@ -61,8 +65,7 @@ class ParkedDestinations:
         self._broker = broker
         self._outbox = outbox
         self._admission = admission
-        self._flush_prefetch = flush_prefetch
-        self._largest_share = max(1, flush_prefetch // DRAINS)
+        self.flush_prefetch = flush_prefetch
         self._deliver = deliver
         self._observer = observer
         self._loop = loop
@@ -73,6 +76,10 @@ class ParkedDestinations:
     def allowance(self) -> int:
         """Messages the drains under way may have out."""
         return sum(drain.prefetch for drain in self._drains.values())
+
+    @property
+    def _largest_share(self) -> int:
+        return max(1, self.flush_prefetch // DRAINS)
 
     def note(self, destination: str, seconds: float = 0.0) -> None:
         """A message of this destination is parked now.
@@ -98,7 +105,7 @@ class ParkedDestinations:
                 drain.task.cancel()
         if not may_drain:
             return
-        left, now = self._flush_prefetch - self.allowance, self._loop.time()
+        left, now = self.flush_prefetch - self.allowance, self._loop.time()
         for destination in [name for name, at in self._waiting.items() if at <= now and name not in self._drains]:
             if left <= 0:
                 break

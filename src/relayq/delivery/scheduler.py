@@ -189,6 +189,7 @@ class Scheduler:
         """Other rules from the next message on; the prefetch follows with the next sweep."""
         self._rules = rules
         self._retry_rules = retry_rules
+        self._parked.flush_prefetch = rules.flush_prefetch
 
     @property
     def held(self) -> int:

@@ -132,6 +132,13 @@ async def test_drains_share_what_may_be_fetched(yard: Yard) -> None:
     assert (yard.left("d10.test"), yard.left("d11.test")) == (10, 10)
 
 
+async def test_more_may_be_fetched_after_a_change_of_the_setting(yard: Yard) -> None:
+    await yard.park(SLOW, 10)
+    yard.parked.flush_prefetch = 80
+    yard.sweep()
+    await eventually(lambda: len(yard.items) == 8, "a tenth of it")
+
+
 async def test_what_was_held_for_too_long_is_not_fetched_at_once(yard: Yard) -> None:
     await yard.park(SLOW, 1, 60.0)
     await yard.park(FAST, 1)
