@@ -36,13 +36,16 @@ POLL_SECONDS = 0.02
 GIVE_UP_SECONDS = 300.0
 
 
-def signed_bodies(size: int) -> Callable[[int], bytes]:
-    """Outbox messages that ask for one RSA-2048 signature."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    member = json.dumps({"domain": "shop.test", "selector": "s1", "key": pem})
+def signed_bodies(size: int, signatures: int) -> Callable[[int], bytes]:
+    """Outbox messages that ask for RSA-2048 signatures."""
+    keys = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(signatures)]
+    forms = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    member = json.dumps(
+        [
+            {"domain": "shop.test", "selector": f"s{number}", "key": key.private_bytes(*forms).decode()}
+            for number, key in enumerate(keys)
+        ]
+    )
     plain = message_bodies(size, 10)
     return lambda number: plain(number)[:-1] + f',"dkim":{member}}}'.encode()
 
@@ -65,7 +68,7 @@ class Bench:
         self.node = node
         self.sink = sink
         self.dns_port = dns_port
-        self.bodies = message_bodies(given.size, 10) if given.no_dkim else signed_bodies(given.size)
+        self.bodies = message_bodies(given.size, 10) if given.no_dkim else signed_bodies(given.size, given.signatures)
 
     async def run(self, workers: int) -> dict[str, float]:
         """Drain once."""
@@ -121,6 +124,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--messages", type=int, default=6000)
     parser.add_argument("--size", type=int, default=10_240, help="octets of MIME per message (10240)")
+    parser.add_argument("--signatures", type=int, default=1, help="RSA-2048 signatures per message (1)")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--pin", action="store_true", help="as many cores as workers, for the helper threads too")
     parser.add_argument("--no-dkim", action="store_true", help="without signatures: the broker is the limit")

@@ -93,6 +93,18 @@ def _discard(level: str, text: str) -> None:
     del level, text
 
 
+def reconfigure_broker(broker: Broker, settings: Settings) -> None:
+    """Take over what a reload may change about publishing; the embedded broker takes it over with a restart."""
+    given = settings.broker
+    if isinstance(broker, RabbitMqBroker):
+        broker.reconfigure(
+            persistent=given.persistent,
+            gzip=given.encoding == "gzip",
+            throttle=given.throttle,
+            max_publish=given.max_publish,
+        )
+
+
 def rabbitmq_options(
     settings: Settings, addresses: tuple[BrokerAddress, ...], time_limit: float | None, purpose: str, *, is_worker: bool
 ) -> RabbitMqOptions:

@@ -15,7 +15,7 @@ from relayq.adapters.sockets import SocketNetwork
 from relayq.adapters.store import open_store
 from relayq.adapters.workshop import ProcessWorkshop
 from relayq.app import rules
-from relayq.app.broker import LogLine, open_broker
+from relayq.app.broker import LogLine, open_broker, reconfigure_broker
 from relayq.app.composing import open_downloads, open_rule_keeper, web_of
 from relayq.app.journal import open_journal
 from relayq.config import Settings
@@ -250,6 +250,7 @@ class Worker:
         is_sts_on = settings.session.mta_sts != "never"
         dane = self._resolver if settings.session.dane == "auto" else None
         self._terms.reconfigure(LEVELS[settings.session.security], dane, self._sts if is_sts_on else None)
+        reconfigure_broker(self.broker, settings)
         if self._bodies is not None:
             self._bodies.reconfigure(rules.body_rules(settings))
         if isinstance(self._network, SocketNetwork):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import replace
 
 from relayq.adapters.rabbitmq.consumer import RabbitMqItem
 from relayq.adapters.rabbitmq.consumption import Consumer, ConsumerConnection, RabbitMqConsumption
@@ -60,6 +61,14 @@ class RabbitMqBroker:
         if len(publishers) == 1:  # asked several times per message
             return publishers[0].max_publish
         return min((publisher.max_publish for publisher in publishers), default=self._options.max_publish)
+
+    def reconfigure(self, *, persistent: bool, gzip: bool, throttle: int, max_publish: int) -> None:
+        """Take over the settings that a reload may change, for everything published from now on."""
+        self._options = replace(
+            self._options, persistent=persistent, gzip=gzip, throttle=throttle, max_publish=max_publish
+        )
+        for publisher in self._publishers:
+            publisher.reconfigure(self._options)
 
     async def open(self) -> None:
         """Connect the publishers and prepare the queues; see `relayq.ports.Broker.open`."""

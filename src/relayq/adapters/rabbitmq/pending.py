@@ -98,6 +98,11 @@ class MessageEncoder:
         self._delay_prefix = f"{options.outbox}.delay."
         self._blocks: dict[Properties, bytes] = {}
 
+    def reconfigure(self, options: RabbitMqOptions) -> None:
+        """Other options for what is encoded from now on."""
+        self._options = options
+        self._blocks.clear()
+
     def queue_for(self, pending: PendingPublish) -> str:
         """Where a publication goes now."""
         publication = pending.publication

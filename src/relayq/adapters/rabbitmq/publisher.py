@@ -161,6 +161,14 @@ class Publisher:
 
     # Sending
 
+    def reconfigure(self, options: RabbitMqOptions) -> None:
+        """Other options for what is published from now on."""
+        self._options = options
+        self._encoder.reconfigure(options)
+        self._throttle = options.throttle
+        self.max_publish = options.max_publish or min(self._encoder.version.max_message_bytes, self._limit_told)
+        self._pump()
+
     def submit(self, pending: PendingPublish) -> None:
         """Publish as soon as possible, after everything that waits already."""
         if self._is_flowing and not self._waiting and len(self._unconfirmed) < self._throttle:

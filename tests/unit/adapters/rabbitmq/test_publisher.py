@@ -705,3 +705,20 @@ async def test_several_publishers_share_the_work(rig: Rig) -> None:
         "relayq publisher 1",
         "relayq publisher 2",
     ]
+
+
+async def test_a_reload_changes_what_is_published_from_then_on(rig: Rig) -> None:
+    rig.server.script.confirm = False
+    broker, session = await rig.open(queues=("results",), throttle=1)
+    tasks = [publish(broker, result(b"%d" % number)) for number in range(2)]
+    (before,) = await published(session, 1)
+    assert (before.properties.delivery_mode, before.properties.content_encoding) == (2, None)
+    broker.reconfigure(persistent=False, gzip=True, throttle=2, max_publish=1000)
+    (after,) = await published(session, 1)  # the higher throttle lets it go at once
+    assert (after.properties.delivery_mode, after.properties.content_encoding) == (1, "gzip")
+    assert broker.max_publish_bytes == 1000
+    broker.reconfigure(persistent=True, gzip=False, throttle=2, max_publish=0)
+    assert broker.max_publish_bytes > 1000
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
