@@ -80,6 +80,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         retries: Seconds between attempts; ``None`` means the configured schedule.
         priority: AMQP priority; ``None`` means that of the consumed message.
         tags: Labels.
+        is_doubtful: It may have been accepted by a server before: it says so, or an earlier attempt got no answer to
+            its content.
     """
 
     members: Mapping[str, msgspec.Raw]
@@ -108,12 +110,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     retries: tuple[int, ...] | None = None
     priority: int | None = None
     tags: tuple[str, ...] = ()
-
-    @property
-    def is_doubtful(self) -> bool:
-        """It says of itself that it may have been accepted by a server before."""
-        raw = self.members.get("possible-duplicate")
-        return raw is not None and bytes(raw) == b"true"
+    is_doubtful: bool = False
 
     def __repr__(self) -> str:
         """What tells it from others, without content and keys: this lands in logs."""

@@ -277,9 +277,17 @@ def _parse_seen(found: Found, raw: msgspec.Raw) -> None:
 def _parse_results(found: Found, raw: msgspec.Raw) -> None:
     past = decode_results(raw)
     found["attempts"] = len(past)
+    if any(attempt.may_have_been_accepted for attempt in past):
+        found["is_doubtful"] = True
     latest = next((attempt for attempt in reversed(past) if attempt.origin != NULL), None)
     if latest is not None:
         found["last_egress_ip"] = parse_ip(decode_origin(latest) or "")
+
+
+def _parse_doubt(found: Found, raw: msgspec.Raw) -> None:
+    # Ours as a rule, and no reason to refuse a mail: whatever is not ``true`` says nothing.
+    if bytes(raw) == b"true":
+        found["is_doubtful"] = True
 
 
 def _parse_tags(found: Found, raw: msgspec.Raw) -> None:
@@ -318,5 +326,6 @@ PARSERS: dict[str, Parser] = {
     "tags": _parse_tags,
     "seen": _parse_seen,
     "results": _parse_results,
+    "possible-duplicate": _parse_doubt,
 }
 """Every known property that can be read by itself; ``queues``, ``recipient`` and ``envelope`` depend on the rules."""

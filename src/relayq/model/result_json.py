@@ -14,17 +14,28 @@ from relayq.model.timestamp import format_timestamp
 INVALID_BODY_OCTETS = 65_536
 """Octets of an unusable body that a result repeats (spec results.md 8)."""
 
+_NO_ANSWER = frozenset((b'"timeout"', b'"lost"', b'"invalid"'))
+
 _encode = msgspec.json.Encoder().encode
 
 
 class PastAttempt(msgspec.Struct, frozen=True, rename={"origin": "from"}):
-    """What still matters of an earlier attempt.
+    """What still matters of an earlier attempt, as raw JSON; ``null`` for what is not there.
 
     Attributes:
-        origin: Raw JSON of the local address, ``null`` when there was no connection.
+        origin: The local address.
+        state: Where it ended.
+        result: How.
     """
 
     origin: msgspec.Raw = NULL
+    state: msgspec.Raw = NULL
+    result: msgspec.Raw = NULL
+
+    @property
+    def may_have_been_accepted(self) -> bool:
+        """The content was sent, and no answer came that could be understood."""
+        return bytes(self.state) == b'"message"' and bytes(self.result) in _NO_ANSWER
 
 
 _decode_past = msgspec.json.Decoder(list[PastAttempt]).decode

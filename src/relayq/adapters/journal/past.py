@@ -105,6 +105,7 @@ class Past:
         self._runs: dict[bytes, Run] = {}
         self._index: dict[bytes, list[PastEntry]] = {}
         self._replaced: set[tuple[bytes, int]] = set()
+        self._twins: set[bytes] = set()
 
     def read(self) -> None:
         """Read what is new; raises ``OSError`` when the folder cannot be read."""
@@ -197,7 +198,9 @@ class Past:
             for entry in self._index.get(key, ())
             if (entry.run.id, entry.number) not in self._replaced and entry.run.is_relevant(entry)
         ]
-        return found, len(found) > 1 or any(key in run.twins for run in self._runs.values())
+        if len(found) > 1:
+            self._twins.add(key)
+        return found, key in self._twins or any(key in run.twins for run in self._runs.values())
 
     def use(self, entry: PastEntry) -> None:
         """It was recalled."""
