@@ -710,7 +710,7 @@ async def test_several_publishers_share_the_work(rig: Rig) -> None:
 async def test_a_reload_changes_what_is_published_from_then_on(rig: Rig) -> None:
     rig.server.script.confirm = False
     broker, session = await rig.open(queues=("results",), throttle=1)
-    tasks = [publish(broker, result(b"%d" % number)) for number in range(2)]
+    tasks = [publish(broker, result(b"%d" % number, persistent=False)) for number in range(2)]
     (before,) = await published(session, 1)
     assert (before.properties.delivery_mode, before.properties.content_encoding) == (2, None)
     broker.reconfigure(persistent=False, gzip=True, throttle=2, max_publish=1000)
