@@ -8,8 +8,8 @@ for the cache.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import msgspec
@@ -31,8 +31,10 @@ SECOND_TRY_SECONDS = 1.0
 MESSAGE_OCTETS = 50 * 1024 * 1024
 """All downloads of a message in one round: more than a finished message may have."""
 CACHE_OCTETS = 64 * 1024 * 1024
-ROOM_OCTETS = 256 * 1024 * 1024
-"""Downloads under way and not yet composed, of all messages."""
+ROOM_OCTETS = 512 * 1024 * 1024
+"""Downloads under way and not yet composed, of all messages, each counted as large as it may become."""
+HOST_ROOM_OCTETS = ROOM_OCTETS // 3
+"""The part of it that messages for one host may have: a slow one must not keep the others from theirs."""
 
 _COMPONENT = "download"
 
@@ -151,12 +153,15 @@ class Downloads:
         self.counts.hits += len(found)
         return found
 
-    def room(self, downloads: Iterable[Download]) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def room(self, downloads: Sequence[Download]) -> AsyncIterator[None]:
         """Room for what one message needs; held from its first download until it is composed."""
         wanted = sum(Request.of(download, self._rules.max_bytes).max_bytes for download in downloads)
-        return self._room.take(min(wanted, MESSAGE_OCTETS))
+        octets = min(wanted, MESSAGE_OCTETS)
+        async with self._at(downloads[0].url) as host, host.room.take(octets), self._room.take(octets):
+            yield
 
-    async def fetch(self, downloads: Iterable[Download]) -> dict[Download, Answer]:
+    async def fetch(self, downloads: Sequence[Download]) -> dict[Download, Answer]:
         """Answer every one of them, in the order given; a few are asked for at a time."""
         found: dict[Download, Answer] = {}
         left = MESSAGE_OCTETS
@@ -172,7 +177,7 @@ class Downloads:
         if waiting:
             await asyncio.wait(waiting.values())
             _collect(waiting, found)
-        return found
+        return {download: found[download] for download in downloads}
 
     # --- one request ------------------------------------------------------------------------------------------------
 
@@ -236,7 +241,7 @@ class Downloads:
     async def _fetch_once(self, request: Request) -> Fetched:
         fetcher = await self._fetcher()
         # The host goes first: those who wait for a slow one must not keep others from theirs.
-        async with self._host(request.url), self._altogether:
+        async with self._at(request.url) as host, host.places, self._altogether:
             self.counts.requests += 1
             return await fetcher.fetch(request.url, request.max_bytes, is_start_enough=request.is_start_enough)
 
@@ -247,15 +252,15 @@ class Downloads:
         return await asyncio.shield(opening)
 
     @asynccontextmanager
-    async def _host(self, url: str) -> AsyncIterator[None]:
+    async def _at(self, url: str) -> AsyncIterator[_Host]:
+        """The host of an address, remembered while anybody has to do with it."""
         name = _host_of(url)
         host = self._hosts.get(name)
         if host is None:
             host = self._hosts[name] = _Host()
         host.users += 1
         try:
-            async with host.places:
-                yield
+            yield host
         finally:
             host.users -= 1
             if not host.users:
@@ -263,18 +268,20 @@ class Downloads:
 
 
 class _Host:
-    """Requests to one host.
+    """One host.
 
     Attributes:
-        users: Those under way or waiting.
-        places: For those under way.
+        users: Requests and messages that have to do with it.
+        places: For requests under way.
+        room: For messages.
     """
 
-    __slots__ = ("places", "users")
+    __slots__ = ("places", "room", "users")
 
     def __init__(self) -> None:
         self.users = 0
         self.places = asyncio.Semaphore(TO_A_HOST)
+        self.room = Room(HOST_ROOM_OCTETS)
 
 
 def _host_of(url: str) -> str:

@@ -166,7 +166,7 @@ class Turnstile:
 async def test_a_few_at_a_time_for_one_message_and_for_one_host(desk: Desk) -> None:
     desk.web.before = turnstile = Turnstile()
     urls = [f"https://h{number}.test/" for number in range(20)]
-    one_message = asyncio.create_task(desk.downloads.fetch(map(file, urls)))
+    one_message = asyncio.create_task(desk.downloads.fetch([file(url) for url in urls]))
     await eventually(lambda: len(turnstile.inside) == AT_A_TIME, "as many as may")
     same_host = [asyncio.create_task(desk.get(f"https://x.test/{number}")) for number in range(40)]
     await eventually(lambda: len(turnstile.inside) == AT_A_TIME + TO_A_HOST, "as many of the host as may")
@@ -207,7 +207,7 @@ async def test_a_message_gets_no_more_than_a_message_may_have(desk: Desk, monkey
     monkeypatch.setattr(module, "MESSAGE_OCTETS", 100)
     urls = [f"https://h{number}.test/" for number in range(20)]
     desk.web.pages |= {url: Resource(bytes(40)) for url in urls}
-    found = await desk.downloads.fetch(map(file, urls))
+    found = await desk.downloads.fetch([file(url) for url in urls])
     assert [isinstance(answer, Resource) for answer in found.values()].count(False) >= 20 - 3 - AT_A_TIME
     assert set(found) == set(map(file, urls))
     failures = [answer for answer in found.values() if isinstance(answer, DownloadFailure)]
@@ -383,3 +383,37 @@ async def test_a_fetcher_that_cannot_be_made_is_an_internal_error(desk: Desk) ->
     assert len(desk.observer.crashes) == 1
     desk.downloads._open_fetcher = MemoryFetcher  # what was missing is there now
     assert await desk.get("https://x.test/b") == DownloadFailure("HTTP 404", is_temporary=False)
+
+
+async def test_messages_for_a_slow_host_leave_room_for_others(desk: Desk) -> None:
+    desk.make(max_bytes=module.MESSAGE_OCTETS)
+    inside: list[str] = []
+    go = asyncio.Event()
+
+    async def stay(url: str) -> None:
+        async with desk.downloads.room([file(url)]):
+            inside.append(url)
+            await go.wait()
+
+    slow = [asyncio.create_task(stay(f"https://slow.test/{number}")) for number in range(20)]
+    await eventually(lambda: len(inside) == module.HOST_ROOM_OCTETS // module.MESSAGE_OCTETS, "as many as may")
+    other = asyncio.create_task(stay("https://quick.test/"))
+    await eventually(lambda: "https://quick.test/" in inside, "another host's")
+    go.set()
+    await asyncio.gather(*slow, other)
+    assert desk.downloads._hosts == {}
+    assert desk.downloads._room._free == module.ROOM_OCTETS
+
+
+async def test_answers_come_in_the_order_of_the_questions(desk: Desk) -> None:
+    first_may_go = asyncio.Event()
+
+    async def hold_the_first(url: str) -> None:
+        if url.endswith("/0"):
+            await first_may_go.wait()
+        elif url.endswith("/9"):
+            first_may_go.set()
+
+    desk.web.before = hold_the_first
+    wanted = [file(f"https://x.test/{number}") for number in range(10)]
+    assert list(await desk.downloads.fetch(wanted)) == wanted
