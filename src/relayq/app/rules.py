@@ -248,17 +248,22 @@ def download_rules(settings: Settings) -> DownloadRules:
     return DownloadRules(max_bytes=settings.downloads.maxsize, ttl=settings.downloads.ttl)
 
 
+def wanted_connections(settings: Settings) -> int:
+    """Connections that may be open as configured."""
+    limits = settings.limits
+    return min(limits.smtp_connections_out or limits.smtp_connections, limits.smtp_connections)
+
+
 def max_connections(settings: Settings) -> int:
     """Connections that may be open: as configured, but no more than this process may open files, less 100."""
     import resource
 
-    limits = settings.limits
+    wanted = wanted_connections(settings)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = limits.smtp_connections_out or limits.smtp_connections
     if soft < wanted + 100 and hard != soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted + 1000) if hard > 0 else wanted + 1000, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(1, min(wanted, limits.smtp_connections, soft - 100))
+    return max(1, min(wanted, soft - 100))
 
 
 def rule_keeper_rules(settings: Settings) -> RuleKeeperRules:

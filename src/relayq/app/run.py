@@ -150,7 +150,7 @@ class WorkerRun:
     def summary(self) -> str:
         """One line about what was done so far."""
         held = self.worker.scheduler.held if self.worker is not None else 0
-        return f"{self.state}, messages {held}, {self._observer.summary()}"
+        return f"messages {held}, {self._observer.summary()}"
 
     def reconfigure(self, settings: Settings) -> None:
         """Other settings from now on, as far as they can be changed (spec config.md 5)."""

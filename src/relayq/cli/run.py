@@ -22,7 +22,8 @@ Examples:
   relayq run --config-file /etc/relayq/second.txt
   relayq run --rabbitmq-address=embedded: --rabbitmq-results=results
 
-Ends on SIGTERM or Ctrl-C, when running SMTP transactions are done; a second one ends it at once. {SETTINGS_NOTE}""",
+Ends on SIGTERM or Ctrl-C, when running SMTP transactions are done; a second one ends it at once. SIGHUP reads the
+configuration again, SIGUSR1 reopens log files, SIGUSR2 logs what the workers are doing. {SETTINGS_NOTE}""",
 )
 @takes_settings()
 def command(words: Sequence[str], no_default_config: bool) -> int:

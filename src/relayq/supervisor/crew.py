@@ -93,4 +93,4 @@ class Inline:
 
     def summaries(self) -> list[str]:
         """See ``Crew``."""
-        return [self._run.summary()]
+        return [f"{self._run.state}: {self._run.summary()}"]

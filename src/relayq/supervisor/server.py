@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from relayq import __version__
 from relayq.adapters.application_log import ApplicationLog, ApplicationLogError
 from relayq.adapters.figures import State
-from relayq.app import shown_address
+from relayq.app import rules, shown_address
 from relayq.config import ConfigurationError, ExitCode, Settings, decide_reload
 from relayq.supervisor.crew import Crew, Inline
 from relayq.supervisor.fleet import Fleet
@@ -123,6 +123,7 @@ class Supervisor:
             self._log.write("warning", "config", str(problem))
         workers = "1 worker" if self._count == 1 else f"{self._count} workers"
         self._log.write("info", "run", f"relayq {__version__}, process {os.getpid()}, {workers}")
+        self._warn_of_few_files()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop_or_leave)
         self._loop.add_signal_handler(signal.SIGHUP, self.reload)
@@ -148,6 +149,13 @@ class Supervisor:
         if self._is_aborted:
             _leave()
         return code
+
+    def _warn_of_few_files(self) -> None:
+        """Each connection is an open file, of which the machine may allow fewer than are wanted."""
+        wanted, allowed = rules.wanted_connections(self._settings), rules.max_connections(self._settings)
+        if allowed < wanted:
+            text = f"smtp-connections: {allowed} instead of {wanted}, for this process may open no more files"
+            self._log.write("warning", "run", text)
 
     # --- what it is doing ---------------------------------------------------------------------------------------------
 

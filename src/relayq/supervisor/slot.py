@@ -67,7 +67,7 @@ class Slot:
         self._is_stopping = False
         self._started_at = 0.0
         self._heard_at = 0.0
-        self._status = Status(State.STARTING, {}, str(State.STARTING))
+        self._status = Status(State.STARTING, {}, "nothing yet")
         self._retired: Figures = {}
         self._timer: asyncio.TimerHandle | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -103,7 +103,8 @@ class Slot:
     def summary(self) -> str:
         """For people."""
         pid = self.pid
-        return f"worker {self.number} ({f'process {pid}' if pid else 'down'}): {self._status.summary}"
+        place = f"process {pid}, {self.state}" if pid else "no process"
+        return f"worker {self.number} ({place}): {self._status.summary}"
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class Slot:
         self._timer = None
         self.failed_code = None
         self.has_started = self._is_stopping = False
-        self._status = Status(State.STARTING, {}, str(State.STARTING))
+        self._status = Status(State.STARTING, {}, "nothing yet")
         self._started_at = self._heard_at = self._loop.time()
         try:
             self._process, ours = spawned or spawn()
@@ -204,7 +205,7 @@ class Slot:
         self._channel = None
         lasting = {name: value for name, value in self._status.figures.items() if is_lasting(name)}
         self._retired = add_up((self._retired, lasting))
-        self._status = Status(State.STARTING, {}, f"ended; {self._status.summary}")
+        self._status = Status(State.STARTING, {}, self._status.summary)
         self._on_end(self, _describe(process.returncode))
 
     # --- talking ------------------------------------------------------------------------------------------------------

@@ -189,3 +189,28 @@ def test_a_port_in_use_ends_the_start(tmp_path: Path) -> None:
         with RelayqProcess(tmp_path, settings) as relayq:
             assert relayq.wait() == 71
     assert f"cannot listen on 127.0.0.1 port {port}" in relayq.log
+
+
+def test_it_leaves_the_terminal_once_it_is_ready(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    settings = {
+        "hostname": "a.test",
+        "daemon": "true",
+        "lock": str(lock),
+        "smtp-threads": "2",
+        "application-log": str(tmp_path / "relayq.log"),
+        "rabbitmq-address": f"embedded://{tmp_path}/q.db",
+    }
+    with RelayqProcess(tmp_path, settings) as relayq:
+        assert relayq.wait() == 0
+        pid = int(lock.read_text())
+        assert pid != relayq.pid
+        assert "delivering from" in (tmp_path / "relayq.log").read_text()
+        os.kill(pid, signal.SIGTERM)
+        limit = time.monotonic() + START_SECONDS
+        while lock.exists():
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        settings["rabbitmq-address"] = f"embedded://{tmp_path}/log.txt"
+    with RelayqProcess(tmp_path, settings) as relayq:
+        assert relayq.wait() == 78

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import getpass
 import os
+import pwd
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,15 @@ def test_who_is_it_already_stays_and_nobody_else_exists() -> None:
     for account in ("nobody-of-this-name", f"{getpass.getuser()}:no-such-group"):
         with pytest.raises(HostError, match="there is no user or group"):
             become(account)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_becomes_somebody_else_for_good() -> None:
+    program = (
+        "import os; from relayq.supervisor.host import become; become('nobody')\n"
+        "try: os.setuid(0)\n"
+        "except PermissionError: print(*os.getresuid(), *os.getresgid(), os.environ['HOME'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    user = pwd.getpwnam("nobody")
+    assert done.stdout.split() == [*[str(user.pw_uid)] * 3, *[str(user.pw_gid)] * 3, user.pw_dir]
