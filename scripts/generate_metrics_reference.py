@@ -31,6 +31,7 @@ LABELS = {
     "relayq_info": "`version`",
     "relayq_tls_failures_total": "`policy`, `kind`",
     "relayq_dns_failures_total": "`kind`: `temporary`, `permanent`",
+    "relayq_download_reuses_total": "`source`: `memory`, `another` message that asked for it, `store`",
     "relayq_delivery_seconds": "`le`",
 }
 

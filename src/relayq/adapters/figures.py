@@ -59,6 +59,9 @@ FAMILIES: Final[dict[str, tuple[str, str]]] = {
     "relayq_dns_lookups_total": ("counter", "Questions to name servers."),
     "relayq_dns_cache_hits_total": ("counter", "Questions that needed no name server."),
     "relayq_dns_failures_total": ("counter", "Lookups without an answer, by kind."),
+    "relayq_download_requests_total": ("counter", "Requests to web servers, second tries included."),
+    "relayq_download_reuses_total": ("counter", "Downloads that needed no request, by where they came from."),
+    "relayq_download_failures_total": ("counter", "Downloads that could not be had."),
 }  # fmt: skip
 """Kind and meaning of every family."""
 

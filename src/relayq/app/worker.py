@@ -276,6 +276,12 @@ class Worker:
             figures["relayq_dns_cache_hits_total"] = dns.hits
             figures[series("relayq_dns_failures_total", kind="temporary")] = dns.temporary_failures
             figures[series("relayq_dns_failures_total", kind="permanent")] = dns.authoritative_failures
+        downloads = self._downloads.counts
+        figures["relayq_download_requests_total"] = downloads.requests
+        figures[series("relayq_download_reuses_total", source="memory")] = downloads.hits
+        figures[series("relayq_download_reuses_total", source="another")] = downloads.shared
+        figures[series("relayq_download_reuses_total", source="store")] = downloads.stored
+        figures["relayq_download_failures_total"] = downloads.failures
         return figures
 
     def _acknowledge(self, item: OutboxItem) -> None:

@@ -101,6 +101,10 @@ async def test_a_thousand_messages_with_the_same_picture_ask_for_it_once() -> No
         await eventually(lambda: sink.counters.messages >= count, "all arrive", 60.0)
         await eventually(lambda: engine.published().queues["success"] == count, "all are reported", 30.0)
         assert web.paths == ["/a.gif"]
+        figures = engine.worker.figures()
+        reuses = [value for name, value in figures.items() if name.startswith("relayq_download_reuses_total")]
+        assert figures["relayq_download_requests_total"] == 1
+        assert sum(reuses) >= count - 1
 
 
 @pytest.mark.parametrize(
