@@ -7,7 +7,7 @@ from typing import Any
 
 from relayq.adapters.memory import RecordingObserver
 from relayq.delivery.admission import Ticket
-from relayq.delivery.lane import Lane, LaneLimits, Route
+from relayq.delivery.lane import Lane, LaneLimits, MarkBoard, Route
 from relayq.delivery.session_pool import SessionPool
 from relayq.model import DeliveryError
 from relayq.smtp import Credentials
@@ -88,10 +88,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class Yard:
     """A pool whose connections are opened by the test."""
 
-    def __init__(self, limits: LaneLimits, budget: int = 10) -> None:
+    def __init__(self, limits: LaneLimits, budget: int = 10, marks: MarkBoard | None = None) -> None:
         self.loop = VirtualLoop()
         self.observer = RecordingObserver()
-        self.pool = SessionPool(limits, budget, self.open, self.loop, lambda: 0.5, self.observer)
+        self.pool = SessionPool(limits, budget, self.open, self.loop, lambda: 0.5, self.observer, marks=marks)
         self.openings: list[asyncio.Future[FakeSession]] = []
         self.deadlines: list[float] = []
         self.tickets: list[Ticket] = []

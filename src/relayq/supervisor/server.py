@@ -288,3 +288,4 @@ def _leave() -> None:
     """End as somebody who does not handle the signal."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.raise_signal(signal.SIGTERM)
+    os._exit(128 + signal.SIGTERM)  # the first process of a container does not die of signals
