@@ -43,6 +43,7 @@ SERVER = """
 rcptto refused-* first=1 450 4.2.0 later
 rcptto moved-* first=1 450 4.2.0 later
 message deferred-* first=1 451 4.3.0 later
+rcptto reported-* 550 5.1.1 no such user
 """
 WAIT_SECONDS = 5
 """Long enough for a process to begin meanwhile."""
@@ -101,6 +102,8 @@ class Scene:
         ]  # fmt: skip
         if self.cut.story in {Story.STORED, Story.MOVED}:
             options.append(f"storage-address={self._store}")
+        if self.cut.story is Story.REPORTED:
+            options.append(f"rabbitmq-dsn={self.name}")
         if self.cut.story is Story.HELD:
             options.append(f"rabbitmq-held={self.name}.held")
         return options
@@ -130,8 +133,15 @@ class Scene:
         )  # fmt: skip
 
     async def _publish(self, **members: object) -> None:
-        message = {"envelope": "b@shop.test", "recipient": f"{self.name}@example.test", "mime": MIME, **members}
-        body = json.dumps({name: value for name, value in message.items() if value is not None}).encode()
+        message = {
+            "envelope": f"sender-{self.name}@example.test",
+            "recipient": f"{self.name}@example.test",
+            "mime": MIME,
+            **members,
+        }
+        body = json.dumps(
+            {name: value for name, value in message.items() if value is not None}, separators=(",", ":")
+        ).encode()
         await self._broker.publish(
             [Publication(queue=self.name, body=body, properties=Properties(), role=QueueRole.OUTBOX)]
         )
@@ -211,12 +221,17 @@ class Scene:
             raise AssertionError(f"{self.name} at {self.cut.place!r} never came to an end:\n{worker.log}") from None
 
     @property
+    def _counted(self) -> str:
+        """Whose mails count."""
+        return f"sender-{self.name}" if self.cut.story is Story.REPORTED else self.name
+
+    @property
     def seen(self) -> dict[str, object]:
         """What became of it, to be compared with the table."""
-        own = [result for result in self.results if not result["recipient"].startswith("probe")]
+        own = [result for result in self.results if result["recipient"].startswith(self.name)]
         entries = [entry for result in own for entry in result["results"]]
         return {
-            "sent": self.server.accepted[self.name],
+            "sent": self.server.accepted[self._counted],
             "is_marked": any(entry.get("possible-duplicate", False) for entry in entries),
             "results": len(own),
             "is_held": len(self.held) == 1 and self.held[0]["possible-duplicate"] is True,
@@ -231,10 +246,11 @@ class Scene:
                 wrong.append(
                     f"{self.cut.victim.value} dies, {self.name}, {self.cut.when}: {name} is {value}, not {wanted}"
                 )
-        own = {body for body in self._bodies if b"probe@" not in body}
+        own = {body for body in self._bodies if b'"recipient":"%b@' % self.name.encode() in body}
         if len(own) > 1:
             wrong.append(f"{self.name}, {self.cut.when}: results differ: {own}")
-        if b"Hello." not in self.server.contents.get(self.name, b""):
+        needle = b"5.1.1 no such user" if self.cut.story is Story.REPORTED else b"Hello."
+        if needle not in self.server.contents.get(self._counted, b""):
             wrong.append(f"{self.name}, {self.cut.when}: lost")
         return wrong
 

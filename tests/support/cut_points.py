@@ -28,6 +28,7 @@ class Story(enum.Enum):
     DEFERRED = "refused for now after its content, then accepted"
     MOVED = "greylisted, its content moves to the store, then accepted"
     WAITING = "not due yet, then accepted"
+    REPORTED = "refused for good, reported to its sender through the outbox"
     HELD = "accepted; `rabbitmq-held` is set"
 
 
@@ -45,7 +46,7 @@ class CutPoint:
         place: Where, a name of ``dying_worker.PLACES`` or ``OUTSTANDING``.
         when: The same as the documentation says it.
         brokers: With which brokers.
-        sent: How often a server gets the content and does not refuse it.
+        sent: How often a server gets the content, or that of the report, and does not refuse it.
         is_marked: The result says ``possible-duplicate``.
         results: How many equal final results are published: never none, more only where nobody can know.
         is_held: The message ends in the queue for held ones.
@@ -66,6 +67,8 @@ class CutPoint:
         """What the documentation says about the mail."""
         if self.is_held:
             return "sent once, then held"
+        if self.story is Story.REPORTED:
+            return "reported once"
         times = {1: "sent once", 2: "**sent twice**"}[self.sent]
         return f"{times}, marked" if self.is_marked else times
 
@@ -116,6 +119,11 @@ CUT_POINTS = (
     _relayq(Story.DEFERRED, "confirmed", "after the confirm of its copy, before the acknowledgement", **_AMQP),
     _relayq(Story.MOVED, "content stored", "after its content was stored, before the copy is published"),
     _relayq(Story.MOVED, "confirmed", "after the confirm of its copy, before the acknowledgement", **_AMQP),
+    _relayq(Story.REPORTED, "outcome noted", "after the refusal was noted, before results and report are published"),
+    _relayq(
+        Story.REPORTED, "published", "after results and report are published, before the confirm", **_AMQP, **_AGAIN
+    ),
+    _relayq(Story.REPORTED, "confirmed", "after the confirm, before the acknowledgement", **_AMQP, **_AGAIN),
     _relayq(Story.WAITING, "published", "after its copy is published, before the confirm", **_AMQP),
     _relayq(Story.WAITING, "confirmed", "after the confirm, before the acknowledgement", **_AMQP),
     _relayq(Story.WAITING, "uncommitted", "right before copy and acknowledgement are committed", **_FILE),
@@ -131,5 +139,6 @@ CUT_POINTS = (
     _broker(Story.REFUSED, "published", "after the delayed copy is published, before the confirm"),
     _broker(Story.REFUSED, "confirmed", "after the confirm, before the acknowledgement"),
     _broker(Story.MOVED, "content stored", "after its content was stored, before the copy is published"),
+    _broker(Story.REPORTED, "published", "after results and report are published, before the confirm", **_AGAIN),
     _broker(Story.WAITING, "published", "after its copy is published, before the confirm"),
 )

@@ -190,16 +190,16 @@ class OutcomeLedger:
         copy_id = item.properties.copy_id
         return bool(copy_id) and self._journal is not None and self._journal.is_cancelled(copy_id)
 
-    def supersede(self, recalled: Recollection) -> bool:
-        """Let the redelivered message take the place of the copy that was, perhaps, published in its place.
+    def supersede(self, copy_id: bytes) -> bool:
+        """Let a redelivered message take the place of the copy that was, perhaps, published in its place.
 
         Returns:
             Whether it may: not if the copy was handed out here already, then that one goes on.
         """
-        if recalled.copy_id in self._copies:
+        if copy_id in self._copies:
             return False
         if self._journal is not None:
-            self._journal.cancel_copy(recalled.copy_id)
+            self._journal.cancel_copy(copy_id)
         return True
 
     def replace_copy(self, copy_id: bytes) -> bytes | None:

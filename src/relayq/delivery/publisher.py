@@ -29,6 +29,7 @@ from relayq.ports import (
     Properties,
     Publication,
     QueueRole,
+    RecollectionKind,
 )
 
 MAX_WARNED_NAMES = 1000
@@ -116,7 +117,7 @@ class Publisher:
             attempt = msgspec.structs.replace(attempt, possible_duplicate=True)
         if self._journal is not None:
             self._note_decided(self._journal, entry, attempt, outcome, seen_at, next_at, error, trail)
-        report = await self._report(item, message, attempt, outcome, seen_at, error, trail)
+        report = await self._report(item, entry, message, attempt, outcome, seen_at, error, trail)
         changes: dict[str, bytes] = {"results": append_attempt(message.members, attempt)}
         queues = self._rules.queues if message.queues is None else message.queues
         properties = _with_priority(item.properties, message.priority)
@@ -183,7 +184,7 @@ class Publisher:
         """
         report = None
         if salvaged is not None:
-            report = await self._report(item, salvaged, attempt, Outcome.FAILURE, attempt.at, error, None)
+            report = await self._report(item, entry, salvaged, attempt, Outcome.FAILURE, attempt.at, error, None)
         changes = {"results": append_attempt(members, attempt)}
         body = self._without_mime(encode_members(members, changes, () if keep_mime else _MIME_ONLY), members, changes)
         chosen = self._rules.queues if queues is None else queues
@@ -408,8 +409,8 @@ class Publisher:
     # --- reports ----------------------------------------------------------------------------------------------------
 
     async def _report(
-        self, item: OutboxItem, message: Message, attempt: Attempt, outcome: Outcome, seen_at: datetime,
-        error: DeliveryError | None, trail: Trail | None,
+        self, item: OutboxItem, entry: LedgerEntry, message: Message, attempt: Attempt, outcome: Outcome,
+        seen_at: datetime, error: DeliveryError | None, trail: Trail | None,
     ) -> Publication | None:  # fmt: skip
         """The report to the sender, ``None`` when none is due."""
         if self._reporter is None or message.sender is None:
@@ -418,7 +419,7 @@ class Publisher:
             message=message, attempt=attempt, outcome=outcome, error=error, seen_at=seen_at, trail=trail or Trail()
         )
         action = self._reporter.decide(finding)
-        if action is None:
+        if action is None or self._is_reported(entry):
             return None
         try:
             report = await self._reporter.write(item, finding, action, self._broker.max_publish_bytes)
@@ -430,8 +431,19 @@ class Publisher:
         except Exception as failure:  # an accepted message must not be sent again because nobody can be told of it
             self._observer.crash("reporter", failure)
             return None
-        role = QueueRole.OUTBOX if report.queue == self._rules.outbox else QueueRole.RESULT
-        return Publication(queue=report.queue, body=body, properties=Properties(), role=role)
+        if report.queue != self._rules.outbox:
+            return Publication(queue=report.queue, body=body, properties=Properties(), role=QueueRole.RESULT)
+        copy_id = b"" if self._journal is None else self._journal.copy_id(entry, is_report=True)
+        return Publication(
+            queue=report.queue, body=body, properties=Properties(), role=QueueRole.OUTBOX, copy_id=copy_id
+        )
+
+    def _is_reported(self, entry: LedgerEntry) -> bool:
+        """Whether the report an earlier process wrote is under way; one that may exist is cancelled instead."""
+        recalled = entry.recalled
+        if recalled is None or recalled.kind is not RecollectionKind.DECIDED:
+            return False
+        return not self._ledger.supersede(recalled.report_id)
 
     # --- bodies in the store ----------------------------------------------------------------------------------------
 

@@ -359,13 +359,13 @@ class Scheduler:
         if recalled.kind is RecollectionKind.DONE:
             return False
         if recalled.kind is RecollectionKind.MOVED:
-            return self._ledger.supersede(recalled)
+            return self._ledger.supersede(recalled.copy_id)
         if recalled.kind is RecollectionKind.DECIDED:
             decision = decode_decision(recalled.decision)
             if decision is None:  # a form this version does not know: no more is certain than that it may be sent
                 entry.recalled = msgspec.structs.replace(recalled, kind=RecollectionKind.SENT)
             elif decision.outcome is Outcome.RETRY:
-                return self._ledger.supersede(recalled)
+                return self._ledger.supersede(recalled.copy_id)
         return True
 
     async def _inquire(self, item: OutboxItem, inquiry: Inquiry) -> None:

@@ -57,12 +57,14 @@ class Recollection(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         decision: As given to :meth:`OutcomeJournal.note_decided`; for ``DECIDED`` only.
         copy_id: Of the copy that was, perhaps, published to the outbox.
+        report_id: Of the report about it that was, perhaps, published there.
         origin: The hand-out it is about, opaque.
     """
 
     kind: RecollectionKind
     decision: bytes = b""
     copy_id: bytes = b""
+    report_id: bytes = b""
     origin: tuple[bytes, int] = (b"", 0)
 
 
@@ -125,8 +127,8 @@ class OutcomeJournal(Protocol):
         """The message was not started after all: let the next redelivery recall the same."""
         ...
 
-    def copy_id(self, entry: JournalEntry) -> bytes:
-        """Identity of the copy that replaces this hand-out."""
+    def copy_id(self, entry: JournalEntry, *, is_report: bool = False) -> bytes:
+        """Identity of the copy that replaces this hand-out, or of a report about it that goes to the outbox too."""
         ...
 
     def cancel_copy(self, copy_id: bytes) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from relayq.adapters.journal import records
-from relayq.adapters.journal.past import Past, Run, copy_identity, recollect, total_bytes
+from relayq.adapters.journal.past import REPORT, Past, Run, copy_identity, recollect, total_bytes
 from relayq.adapters.journal.segments import LOCK_SUFFIX, Segments
 from relayq.ports import JournalEntry, JournalError, Recollection, RecollectionKind
 
@@ -259,7 +259,7 @@ class FileJournal:
 
     def forget(self, entry: JournalEntry) -> None:
         """It will not be handed out again, or was too long ago."""
-        if self._entries.pop(entry.number, None) is not None:
+        if self._entries.pop(entry.number, None) is not None and entry.segment:
             self._counts[entry.segment] -= 1
             if not self._counts[entry.segment] and entry.segment != self._segments.current:
                 self._remove_finished()
@@ -285,10 +285,10 @@ class FileJournal:
 
     # --- copies in the outbox ---------------------------------------------------------------------------------------
 
-    def copy_id(self, entry: JournalEntry) -> bytes:
-        """Identity of the copy that replaces this hand-out."""
+    def copy_id(self, entry: JournalEntry, *, is_report: bool = False) -> bytes:
+        """Identity of the copy that replaces this hand-out, or of a report about it that goes to the outbox too."""
         self._number(entry)
-        return copy_identity(self._run, entry.number)
+        return copy_identity(self._run, entry.number | (REPORT if is_report else 0))
 
     def cancel_copy(self, copy_id: bytes) -> None:
         """If that copy is in the outbox after all, it is to be dropped; known to every process from the return on."""
@@ -308,10 +308,10 @@ class FileJournal:
 
     def is_cancelled(self, copy_id: bytes) -> bool:
         """Whether a copy that was handed out is to be dropped."""
-        return self._cancelled(copy_id).exists()
+        return os.access(self._cancelled(copy_id), os.F_OK)
 
-    def _cancelled(self, copy_id: bytes) -> Path:
-        return self._options.folder / f"{self._options.instance}.{copy_id.hex()}{CANCELLED_SUFFIX}"
+    def _cancelled(self, copy_id: bytes) -> str:
+        return f"{self._options.folder}/{self._options.instance}.{copy_id.hex()}{CANCELLED_SUFFIX}"
 
     def _remove_cancelled(self) -> None:
         """Forget cancellations of copies whose messages are certainly over."""

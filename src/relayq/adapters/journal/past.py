@@ -19,6 +19,8 @@ SETTLED_SECONDS = 60.0
 """After this long on an open channel an acknowledgement has certainly been processed (spec amqp.md 13)."""
 LOST_SECONDS = 3600.0
 """How long a redelivery may take to come after a connection was lost."""
+REPORT = 1 << 63
+"""Added to the number of a hand-out: what is published is a report about it."""
 _KINDS = {
     records.SENDING: RecollectionKind.SENT,
     records.DECIDED: RecollectionKind.DECIDED,
@@ -244,15 +246,26 @@ def recollect(entry: PastEntry) -> Recollection:
         return Recollection(kind=RecollectionKind.DONE, origin=origin)
     if entry.run.is_alive:
         return Recollection(kind=RecollectionKind.RUNNING, origin=origin)
-    number, renamed = entry.number, entry.run.renamed
-    while renamed.get(number, 0) > number:  # numbers only grow, or damaged notes could lead in a circle
-        number = renamed[number]
-    copy_id = copy_identity(entry.run.id, number)
-    return Recollection(kind=_KINDS[entry.kind], decision=entry.decision, copy_id=copy_id, origin=origin)
+    return Recollection(
+        kind=_KINDS[entry.kind],
+        decision=entry.decision,
+        copy_id=_latest_copy(entry.run, entry.number),
+        report_id=_latest_copy(entry.run, entry.number | REPORT),
+        origin=origin,
+    )
+
+
+def _latest_copy(run: Run, number: int) -> bytes:
+    """Identity of what was published last under this number, or in its place."""
+    for _ in range(len(run.renamed)):  # not for ever, wherever damaged notes lead
+        if number not in run.renamed:
+            break
+        number = run.renamed[number]
+    return copy_identity(run.id, number)
 
 
 def copy_identity(run: bytes, number: int) -> bytes:
-    """Identity of the copy that replaces a hand-out."""
+    """Identity of the copy that replaces a hand-out; with :data:`REPORT` of a report about it."""
     return run + number.to_bytes(8, "little")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from relayq.adapters.journal import records
-from relayq.adapters.journal.past import SETTLED_SECONDS
+from relayq.adapters.journal.past import SETTLED_SECONDS, PastEntry, Run, recollect
 from relayq.ports import JournalEntry, RecollectionKind
 from tests.unit.adapters.journal.conftest import KEYS, Desk, done, entry
 
@@ -310,3 +311,38 @@ async def test_damage_ends_a_file_and_is_told(desk: Desk) -> None:
 
     assert [journal.recall(KEYS[name]) is not None for name in "abc"] == [True, False, False]
     assert any("is damaged at octet" in text for _, text in desk.said)
+
+
+async def test_a_report_has_an_identity_of_its_own(desk: Desk) -> None:
+    journal = await desk.start()
+    item = entry("a")
+    journal.note_decided(item, b"x")
+    copy_id, report_id = journal.copy_id(item), journal.copy_id(item, is_report=True)
+    again = journal.replace_copy(report_id)
+    journal = await desk.restart(journal)
+
+    recalled = journal.recall(KEYS["a"])
+
+    assert recalled is not None
+    assert (recalled.copy_id, recalled.report_id) == (copy_id, again)
+    assert len({copy_id, report_id, again}) == 3
+
+
+async def test_an_identity_without_a_note_keeps_nothing(desk: Desk) -> None:
+    journal = await desk.start()
+    item = entry("a")
+    journal.copy_id(item)
+    journal.note_done(item, is_acknowledged=True)
+    journal.forget(item)
+    await desk.stop(journal)
+
+    assert desk.files == []
+
+
+def test_damaged_renamings_lead_to_an_end() -> None:
+    run = Run(b"r" * 8, Path("lock"))
+    run.renamed, run.is_alive = {1: 2, 2: 1}, False
+    item = PastEntry(run, 1, KEYS["a"])
+    item.kind = records.SENDING
+
+    assert recollect(item).kind is SENT
