@@ -32,7 +32,9 @@ LABELS = {
     "relayq_tls_failures_total": "`policy`, `kind`",
     "relayq_dns_failures_total": "`kind`: `temporary`, `permanent`",
     "relayq_download_reuses_total": "`source`: `memory`, `another` message that asked for it, `store`",
-    "relayq_delivery_seconds": "`le`",
+    "relayq_delivery_seconds": "`le`, like every histogram",
+    "relayq_store_total": "`outcome`: `hits`, `misses`, `damaged`, `outages`, `writes`, `inline`, `deletes`, `untidy`",
+    "relayq_downloads_total": "`outcome`: `requests`, `failures`, `hits`, `shared`, `stored`",
 }
 
 

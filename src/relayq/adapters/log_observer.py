@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from relayq.adapters.figures import Figures, Histogram, series
 from relayq.model import Attempt, DeliveryError, Message, Outcome
 
-DELIVERY_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _OUTCOMES: Final = {
     Outcome.SUCCESS: "relayq_deliveries_total",
     Outcome.FAILURE: "relayq_failures_total",
@@ -50,7 +50,10 @@ class LogObserver:
         self.crashes = 0
         self._all_sessions = 0
         self._alarms = 0
-        self._seconds = Histogram("relayq_delivery_seconds", DELIVERY_SECONDS)
+        self._seconds = Histogram("relayq_delivery_seconds", SECONDS)
+        self._waiting = Histogram("relayq_queue_wait_seconds", SECONDS)
+        self._connecting = Histogram("relayq_connect_seconds", SECONDS)
+        self._transacting = Histogram("relayq_transaction_seconds", SECONDS)
 
     def attempt_finished(
         self, message: Message | None, attempt: Attempt, outcome: Outcome, error: DeliveryError | None, latency: float
@@ -68,11 +71,17 @@ class LogObserver:
         """Count it."""
         self.waits[reason] += 1
 
-    def session_opened(self, route: str) -> None:
+    def session_opened(self, route: str, seconds: float) -> None:
         """Count it."""
         del route
+        self._connecting.observe(seconds)
         self.sessions += 1
         self._all_sessions += 1
+
+    def transaction_finished(self, waited: float, seconds: float) -> None:
+        """Count it."""
+        self._waiting.observe(waited)
+        self._transacting.observe(seconds)
 
     def session_closed(self, route: str, messages: int) -> None:
         """Count it."""
@@ -105,7 +114,8 @@ class LogObserver:
             figures[_OUTCOMES[outcome]] += count
             name = series("relayq_attempts_total", state=state, result=result, code=f"{code}xx" if code else "")
             figures[name] = figures.get(name, 0) + count
-        self._seconds.write_to(figures)
+        for histogram in (self._seconds, self._waiting, self._connecting, self._transacting):
+            histogram.write_to(figures)
         for reason, count in self.waits.items():
             figures[series("relayq_given_back_total", reason=reason)] = count
         for (policy, kind), count in self.tls_failures.items():

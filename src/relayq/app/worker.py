@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.dns import DnsResolver
 from relayq.adapters.figures import Figures, series
@@ -262,6 +264,8 @@ class Worker:
         """What its parts count, besides what the observer is told."""
         scheduler = self.scheduler
         figures: Figures = {
+            "relayq_consumed_total": scheduler.consumed,
+            "relayq_broker_blocked": int(self.broker.is_blocked),
             "relayq_redelivered_total": scheduler.redelivered,
             "relayq_ledger_hits_total": self.ledger.hits,
             "relayq_messages_held": scheduler.held,
@@ -270,6 +274,12 @@ class Worker:
             "relayq_connections": self.pool.connections,
             "relayq_hosts_down": self.pool.marked_down,
         }
+        counts: list[tuple[str, msgspec.Struct]] = [("relayq_downloads_total", self._downloads.counts)]
+        if self._bodies is not None:
+            counts.append(("relayq_store_total", self._bodies.counts))
+        for family, counted in counts:
+            for outcome, count in msgspec.structs.asdict(counted).items():
+                figures[series(family, outcome=outcome)] = count
         if isinstance(self._resolver, DnsResolver):
             dns = self._resolver.statistics
             figures["relayq_dns_lookups_total"] = dns.lookups

@@ -255,7 +255,10 @@ class DemoObserver:
     def message_waits(self, reason: str) -> None:
         """Not of interest."""
 
-    def session_opened(self, route: str) -> None:
+    def session_opened(self, route: str, seconds: float) -> None:
+        """Not of interest."""
+
+    def transaction_finished(self, waited: float, seconds: float) -> None:
         """Not of interest."""
 
     def session_closed(self, route: str, messages: int) -> None:

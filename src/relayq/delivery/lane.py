@@ -317,6 +317,7 @@ class Lane:
     async def _open_reserved(self, ticket: Ticket, deadline: float, demand: TlsDemand) -> Session | None:
         """Open the connection this call has the right to; ``None`` when local resources are short."""
         ticket.is_opening = True
+        begun_at = self._loop.time()
         try:
             session = await self._open_session(self, deadline, demand)
         except LocalShortageError:
@@ -329,17 +330,17 @@ class Lane:
             raise
         finally:
             ticket.is_opening = False
-        self._opened(session)
+        self._opened(session, self._loop.time() - begun_at)
         return session
 
-    def _opened(self, session: Session) -> None:
+    def _opened(self, session: Session, seconds: float) -> None:
         session.is_leased = True
         if session.is_closed:
             self._unreserve()
         else:
             self._starting -= 1
             self._sessions.add(session)
-            self._observer.session_opened(str(self.route))
+            self._observer.session_opened(str(self.route), seconds)
             # It got as far as MAIL FROM: whatever happened to other connections, the host is not down.
             if self._down_until and self._marks is not None:
                 self._marks.cleared(self.route)

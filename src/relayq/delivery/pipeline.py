@@ -336,12 +336,12 @@ class Pipeline:
     async def _transact(self, job: Job, content: Content | StoredContent, lane: Lane, session: Session) -> Attempt:
         """One transaction on a session that is ours until it is released."""
         error: DeliveryError | None = None
-        is_begun = False
+        begun_at = 0.0
         try:
             self._check_again(job, content)
             self._admission.started(job.ticket)
             session.messages += 1
-            is_begun = True
+            begun_at = self._clock.monotonic()
             reply = await self._converse(job, content, session)
         except DeliveryError as failure:
             if _was_dead(failure, session):
@@ -350,10 +350,13 @@ class Pipeline:
                 error = failure
             raise
         except BaseException:
-            if is_begun:
+            if begun_at:
                 session.abort()
             raise
         finally:
+            if begun_at:
+                now = self._clock.monotonic()
+                self._observer.transaction_finished(begun_at - job.item.consumed_at, now - begun_at)
             lane.release(session, error)
         trail = job.trail
         trail.reply, trail.remote_mta = reply, session.client.remote_mta

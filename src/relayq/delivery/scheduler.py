@@ -130,7 +130,8 @@ class Scheduler:
     """Consumes the outbox. Implements ``ports.BrokerListener``.
 
     Attributes:
-        redelivered: Messages the broker had handed out before.
+        consumed: Messages the broker handed out.
+        redelivered: Of these, those it had handed out before.
     """
 
     def __init__(
@@ -157,6 +158,7 @@ class Scheduler:
         self._not_started: list[OutboxItem] = []
         self._held = 0
         self._held_bytes = 0
+        self.consumed = 0
         self.redelivered = 0
         self._prefetch = rules.prefetch
         self._blocked_since: float | None = None
@@ -311,6 +313,7 @@ class Scheduler:
 
     def accept(self, item: OutboxItem) -> None:
         """Take what the broker hands out."""
+        self.consumed += 1
         self._held += 1
         self._held_bytes += len(item.body)
         self._take(item)

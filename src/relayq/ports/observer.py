@@ -23,8 +23,17 @@ class Observer(Protocol):
         """A message went back towards the outbox without an attempt; ``reason`` is a short fixed phrase."""
         ...
 
-    def session_opened(self, route: str) -> None:
-        """An SMTP session became ready for its first transaction."""
+    def session_opened(self, route: str, seconds: float) -> None:
+        """An SMTP session became ready for its first transaction, ``seconds`` after it was begun to be opened."""
+        ...
+
+    def transaction_finished(self, waited: float, seconds: float) -> None:
+        """An SMTP transaction is over, however it ended.
+
+        Args:
+            waited: Seconds from the hand-out of the message to the beginning of the transaction.
+            seconds: What it took.
+        """
         ...
 
     def session_closed(self, route: str, messages: int) -> None:

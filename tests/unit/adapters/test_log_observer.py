@@ -56,8 +56,8 @@ def test_the_private_reason_of_a_local_failure_is_logged_and_a_reply_is_not(obse
 
 
 def test_sessions_and_waits_are_counted(observer: LogObserver) -> None:
-    observer.session_opened("a")
-    observer.session_opened("a")
+    observer.session_opened("a", 0.2)
+    observer.session_opened("a", 0.2)
     observer.session_closed("a", 5)
     observer.message_waits("held too long")
     assert observer.sessions == 1
@@ -84,3 +84,13 @@ def test_what_is_only_in_the_log_is_critical(observer: LogObserver, path: Path) 
 
 def test_an_empty_summary(observer: LogObserver) -> None:
     assert observer.summary() == "sessions 0; results: none; given back: none"
+
+
+def test_how_long_things_take_is_counted(observer: LogObserver) -> None:
+    observer.session_opened("a", 0.2)
+    observer.transaction_finished(0.003, 7.0)
+    figures = observer.figures()
+    assert figures["relayq_connect_seconds_sum"] == 0.2
+    assert figures['relayq_queue_wait_seconds_bucket{le="0.005"}'] == 1
+    assert figures['relayq_transaction_seconds_bucket{le="5"}'] == 0
+    assert figures['relayq_transaction_seconds_bucket{le="10"}'] == 1

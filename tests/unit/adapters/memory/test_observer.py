@@ -17,13 +17,13 @@ def test_keeps_everything_in_order() -> None:
     port: Observer = observer
     attempt = Attempt(state=DeliveryState.MESSAGE, result=ResultType.ACCEPTED, at=ManualClock().now())
     error = RuntimeError("boom")
-    port.session_opened("r")
+    port.session_opened("r", 0.2)
     port.attempt_finished(None, attempt, Outcome.SUCCESS, None, 0.5)
     port.message_waits("no permit")
     port.session_closed("r", 1)
     port.warn("broker", "slow")
     port.crash("pipeline", error)
-    assert observer.events[0] == SessionOpened("r")
+    assert observer.events[0] == SessionOpened("r", 0.2)
     assert observer.attempts == [AttemptFinished(None, attempt, Outcome.SUCCESS, None, 0.5)]
     assert observer.waits == ["no permit"]
     assert observer.all_of(SessionClosed) == [SessionClosed("r", 1)]
