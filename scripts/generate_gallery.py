@@ -34,8 +34,8 @@ PICTURES = ROOT / "docs" / "gallery"
 WIDTHS = (800, 360)
 MAX_PICTURE_OCTETS = 60_000
 START_SECONDS = 30.0
-AIR = "html{padding:12px 0}"
-"""Some room above and below, which a mail reader has as well."""
+AIR = "html{padding:12px 0;outline:1px solid #cccccc;outline-offset:-1px}"
+"""Some room above and below, which a mail reader has as well, and an edge to tell the picture from its page."""
 HEAD = """\
 # Gallery of blocks
 
