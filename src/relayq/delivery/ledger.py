@@ -169,14 +169,22 @@ class OutcomeLedger:
         if self._owed[key] <= 0:
             del self._owed[key]
 
-    def begin(self, item: OutboxItem, recalled: Recollection | None = None) -> LedgerEntry:
-        """Remember a message whose handling starts; ``recalled`` is what the journal knows of it."""
+    def begin(
+        self, item: OutboxItem, recalled: Recollection | None = None, *, is_cancelled: bool = False
+    ) -> LedgerEntry:
+        """Remember a message whose handling starts.
+
+        Args:
+            item: The message.
+            recalled: What the journal knows of it.
+            is_cancelled: It is a copy that is only dropped: the message it stands for must not be taken for dealt with.
+        """
         entry = LedgerEntry(key_of(item), self._epoch)
         entry.recalled = recalled
         if self._journal is not None and self._knows(entry.key):
             self._journal.note_twin(entry.key)
         self._list(entry, self._current)
-        if item.properties.copy_id:
+        if item.properties.copy_id and not is_cancelled:
             self._copies[item.properties.copy_id] = None
             if len(self._copies) > MAX_ENTRIES:
                 del self._copies[next(iter(self._copies))]

@@ -167,6 +167,9 @@ class Pipeline:
                 self._admission.wait_again(job.ticket)
                 attempt = await self._deliver(job, await self._complete(job, unfinished.draft))
         except NotNowError as wait:
+            self._admission.started(
+                job.ticket
+            )  # or it could be sent away, and a second copy published, while this waits
             await self._give_back(job, wait.seconds, wait.reason)
             return
         except DeliveryError as failure:

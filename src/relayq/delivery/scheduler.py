@@ -347,7 +347,7 @@ class Scheduler:
             if recalled is not None and recalled.kind is RecollectionKind.RUNNING:
                 self._hold(item, RUNNING_SECONDS)
                 return
-        entry = self._ledger.begin(item, recalled)
+        entry = self._ledger.begin(item, recalled, is_cancelled=is_over)
         try:
             if is_over or (recalled is not None and not self._goes_on(entry, recalled)):
                 self._settle_for(item, entry, self._publisher.acknowledge(item, entry))

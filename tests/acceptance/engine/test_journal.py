@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable
@@ -16,13 +17,14 @@ from relayq.adapters.journal.segments import Segments
 from relayq.delivery.decision import Decision, encode_decision
 from relayq.delivery.waiting import JOURNAL_IS_DOWN
 from relayq.model import Attempt, DeliveryState, Outcome, ResultType
-from relayq.ports import JournalEntry
+from relayq.ports import JournalEntry, Properties
 from tests.support.engine import OUTBOX, Engine, eventually, mail
 from tests.support.scripted_server import (
     Close,
     Expect,
     Send,
     Step,
+    Wait,
     data,
     mailfrom,
     opening,
@@ -204,6 +206,31 @@ async def test_equal_messages_are_all_sent(tmp_path: Path) -> None:
         await eventually(lambda: engine.published("m1").queues["success"] == 5, "five results")
         results = [json.loads(copy.body)["results"][-1] for copy in engine.published("m1").copies["success"]]
         assert sum(result.get("possible-duplicate", False) for result in results) == 3
+
+
+async def test_a_copy_that_was_dropped_is_no_reason_to_drop_the_message_as_well(tmp_path: Path) -> None:
+    """A process died between a copy and its acknowledgement; the message goes on, comes back once more, and goes on."""
+    async with engine_with(tmp_path, "ip-maxconnections=1") as engine:
+        go = asyncio.Event()
+        await engine.serve([*opening(), *mailfrom(), Wait(go), *transaction()[len(mailfrom()) :], *transaction()])
+        copies: list[bytes] = []
+
+        def moved(journal: FileJournal, entry: JournalEntry) -> None:
+            journal.note_moved(entry)
+            copies.append(journal.copy_id(entry))
+
+        engine.may_lose = True  # the copy is no message of its own
+        await engine.send(mail("m0"))
+        await earlier(engine, mail("m1"), moved)
+        await eventually(lambda: len(engine.broker.unsettled) == 2, "one is sent, the other waits")
+        await engine.send(mail("m1"), properties=Properties(copy_id=copies[0]))
+        await eventually(lambda: bool(engine.broker.settled), "the copy is dropped")
+
+        engine.broker.lose_items()
+        go.set()
+
+        assert (await engine.outcome("m0")).kind == "success"
+        assert (await engine.outcome("m1")).kind == "success"
 
 
 async def test_a_message_says_by_itself_that_it_is_doubtful(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from relayq.delivery.composer import Composer, Content, Draft
+from relayq.delivery.pipeline import Pipeline
+from relayq.delivery.publisher import Publisher
+from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
 from relayq.model import Message
 from relayq.model.message_json import Members, parse_message
 from relayq.ports import Parking
@@ -184,6 +187,33 @@ async def test_a_transaction_is_not_begun_when_content_could_not_be_sent_any_mor
         assert (await engine.outcome("m1")).kind == "success"
         await engine.waiting("m2")
         assert connection.received.count(b"MAIL FROM") == 1
+
+
+async def test_a_message_on_its_way_back_is_not_sent_away_a_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two copies in the outbox would be two mails."""
+    give_back = Publisher.give_back
+
+    def too_late(*_: object) -> None:
+        raise NotNowError(PARKED_SECONDS, "no time")
+
+    async with Engine() as engine:
+
+        async def slowly(*arguments: Any) -> None:
+            engine.broker._is_blocked = True  # the copy waits for the broker, and the engine does not know why
+            next_day = engine.clock.monotonic() + 86_400
+            asyncio.get_running_loop().call_soon(engine.worker._admission.sweep, next_day, 0)
+            await give_back(*arguments)
+
+        monkeypatch.setattr(Pipeline, "_check_again", too_late)
+        monkeypatch.setattr(Publisher, "give_back", slowly)
+        await engine.serve(opening())
+        await engine.send(mail("m1"))
+        await eventually(lambda: bool(engine.broker._waiting), "the copy waits")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        engine.broker.set_blocked(blocked=False)
+        await eventually(lambda: not engine.worker.scheduler.held, "it is settled")
+        assert len((await engine.waiting("m1")).copies[OUTBOX]) == 1
 
 
 async def test_the_reply_to_content_is_waited_for_beyond_the_time_to_acknowledge() -> None:

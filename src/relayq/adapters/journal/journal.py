@@ -269,17 +269,18 @@ class FileJournal:
             return
         self._last_number += 1
         entry.number = self._last_number
-        self._entries[entry.number] = entry
         self._is_undone += 1
         recalled = entry.recalled
         if recalled is not None and recalled.origin[0]:
             self._write(records.replaces(*recalled.origin))
 
     def _note(self, entry: JournalEntry, record: bytes) -> None:
+        self._write(record)  # may move earlier notes, or drop them
         counts = self._counts
         if entry.segment:
             counts[entry.segment] -= 1
-        self._write(record)
+        else:
+            self._entries[entry.number] = entry
         segment = entry.segment = self._segments.current
         counts[segment] = counts.get(segment, 0) + 1
 
@@ -397,6 +398,7 @@ class FileJournal:
             self._report("warning", f"the journal is over journal-max-size: {len(entries)} notes were dropped")
             for entry in entries:
                 del self._entries[entry.number]
+                entry.segment = 0
             entries, kept = [], []
         else:
             self._segments.append(b"".join(kept))

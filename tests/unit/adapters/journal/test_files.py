@@ -76,6 +76,23 @@ async def test_it_never_grows_beyond_its_size(desk: Desk) -> None:
     assert journal.recall(items[-1].key) is not None
 
 
+async def test_notes_about_messages_whose_first_ones_had_to_go(desk: Desk) -> None:
+    """An outcome that cannot be noted would send an accepted mail again."""
+    journal = await desk.start(max_bytes=SMALL)
+    items = [JournalEntry(os.urandom(32)) for _ in range(10_000)]
+    for item in items:
+        journal.note_sending(item)
+    assert any("over journal-max-size" in text for _, text in desk.said)
+
+    for item in items:
+        journal.note_decided(item, b"x" * 20)
+        journal.note_done(item, is_acknowledged=True)
+        journal.forget(item)
+
+    assert not journal._entries
+    assert not any(journal._counts.values())
+
+
 async def test_a_clean_end_leaves_nothing_an_unclean_one_everything(desk: Desk) -> None:
     journal = await desk.start()
     deliver(journal)
