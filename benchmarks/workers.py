@@ -138,10 +138,14 @@ def main() -> None:
         results = uvloop.run(measure(given, node, sink))
     print("\nmedians:")
     base = median([run["per_second"] for run in results[given.workers[0]]])
+    cost = median([run["own_us"] for run in results[given.workers[0]]])
     for workers, runs in results.items():
         medians = {name: median([run[name] for run in runs]) for name in runs[0]}
         shown = "  ".join(f"{name} {value:9.2f}" for name, value in medians.items())
-        print(f"  {workers} worker(s)  {shown}  x {medians['per_second'] / base:.2f}")
+        by_cpu = workers / given.workers[0] * cost / medians["own_us"]
+        print(
+            f"  {workers} worker(s)  {shown}  x {medians['per_second'] / base:.2f}, by CPU per message x {by_cpu:.2f}"
+        )
 
 
 if __name__ == "__main__":

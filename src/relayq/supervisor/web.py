@@ -30,7 +30,6 @@ class WebServer:
         self._tokens = TokenFile(rules.tokens)
         self._tls = tls_context(rules)
         self._runner: web.AppRunner | None = None
-        self._open = 0
         self._sockets: list[tuple[socket.socket, bool]] = []
         try:
             for address in rules.addresses:
@@ -91,18 +90,18 @@ class WebServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Redirect to HTTPS where there is any, and bound what is answered at once."""
+        """Redirect to HTTPS where there is any, and refuse those that are too many."""
         if self._rules.secure_ports and not request.secure:
             host = request.url.host or self._rules.addresses[0]
             secure = request.url.with_scheme("https").with_host(host).with_port(self._rules.secure_ports[0])
             raise web.HTTPMovedPermanently(secure)
-        if self._open >= self._rules.connections:
-            raise web.HTTPServiceUnavailable(text="too many requests at once\n", headers={"Retry-After": "1"})
-        self._open += 1
-        try:
-            return await handler(request)
-        finally:
-            self._open -= 1
+        assert self._runner is not None
+        assert self._runner.server is not None
+        if len(self._runner.server.connections) > self._rules.connections:
+            refusal = web.Response(status=503, text="too many connections\n", headers={"Retry-After": "1"})
+            refusal.force_close()
+            return refusal
+        return await handler(request)
 
     async def _health(self, request: web.Request) -> web.Response:
         del request

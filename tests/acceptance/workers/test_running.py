@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import os
 import signal
@@ -26,6 +28,12 @@ START_SECONDS = 15.0
 async def get(port: int, path: str) -> tuple[int, str]:
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as response:
         return response.status, await response.text()
+
+
+def _has_room(port: int) -> bool:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
 
 
 def totals(text: str) -> dict[str, float]:
@@ -214,3 +222,21 @@ def test_it_leaves_the_terminal_once_it_is_ready(tmp_path: Path) -> None:
         settings["rabbitmq-address"] = f"embedded://{tmp_path}/log.txt"
     with RelayqProcess(tmp_path, settings) as relayq:
         assert relayq.wait() == 78
+
+
+async def test_too_many_connections_are_refused(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {
+        "hostname": "a.test",
+        "www-port": str(port),
+        "www-connections": "2",
+        "rabbitmq-address": f"embedded://{tmp_path}/q.db",
+    }
+    with RelayqProcess(tmp_path, settings) as relayq:
+        await until(lambda: "delivering from" in relayq.log, "the start")
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        assert (await get(port, "/health"))[0] == 503
+        for _, writer in idle:
+            writer.close()
+            await writer.wait_closed()
+        await until(lambda: _has_room(port), "room for one more")
