@@ -6,10 +6,10 @@ PYTEST_ARGS ?=
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-unit test-all test-faults lint format check bench bench-peers docs docs-serve \
+.PHONY: help setup servers demo test test-unit test-all test-faults lint format check bench bench-peers soak docs docs-serve \
 	lock changelog clean gallery fuzz lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-metrics \
 	lint-matrix \
-	lint-gallery lint-cut-points
+	lint-gallery lint-cut-points lint-performance
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,7 +41,7 @@ fuzz: ## coverage-guided fuzzing of everything that reads octets from outside; F
 	@VENV=.venv-fuzz scripts/setup fuzz
 	PYTHONPATH=src .venv-fuzz/bin/python -m fuzz.run $(FUZZ_ARGS)
 
-lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-metrics lint-matrix lint-gallery lint-cut-points ## all static checks
+lint: lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-metrics lint-matrix lint-gallery lint-cut-points lint-performance ## all static checks
 
 lint-format: setup
 	$(BIN)/ruff format --check .
@@ -77,6 +77,9 @@ gallery: setup ## render the examples of blocks and take their pictures; install
 lint-cut-points: setup
 	$(BIN)/python scripts/generate_cut_points.py --check
 
+lint-performance: setup
+	$(BIN)/python scripts/generate_performance.py --check
+
 format: setup ## format the code and sort imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix --select I .
@@ -88,6 +91,10 @@ bench: setup servers ## outbox to results beside the barest loop; BENCH_ARGS=--h
 
 bench-peers: setup servers ## relayq beside Postfix, Exim, OpenSMTPD and Haraka: same mail, same sink; takes minutes
 	$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
+
+soak: setup servers ## half an hour under load with faults: does anything grow, get stuck or get lost? BENCH_ARGS=--help
+	$(BIN)/python -m benchmarks.soak --json benchmarks/results/soak.json $(BENCH_ARGS)
+	$(BIN)/python scripts/generate_performance.py
 
 docs: ## build the documentation into site/
 	@VENV=.venv-docs scripts/setup docs

@@ -7,7 +7,7 @@ both written with confirms. CPU is what the kernel accounts to each process betw
     python -m benchmarks.macro                         # 10 KB, three runs
     python -m benchmarks.macro --size 1024 --domains 5000 --messages 20000
     python -m benchmarks.macro --queued 200000 --messages 20000 --runs 1
-    python -m benchmarks.macro --json results.json
+    python -m benchmarks.macro --json benchmarks/results/macro.json
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import uvloop
 from pamqp import commands
 
 from benchmarks.raw_amqp import RawAmqp, connect, declare, depth, fill
+from benchmarks.record import machine, write_record
 from benchmarks.support import Cost, RelayqProcess, median, message_bodies, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
@@ -53,16 +54,28 @@ def settings_for(broker: str, sink_port: int, dns_port: int, extra: list[str]) -
     return settings
 
 
+class Receiver(Protocol):
+    """An SMTP server that takes the mail."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id."""
+        ...
+
+    port: int
+
+
 class Bench:
     """One broker, one sink, one DNS server for all runs."""
 
-    def __init__(self, given: argparse.Namespace, node: RabbitMqNode, sink: SmtpSink, dns_port: int) -> None:
+    def __init__(self, given: argparse.Namespace, node: RabbitMqNode, sink: Receiver, dns_port: int) -> None:
         self.given = given
         self.node = node
         self.sink = sink
         self.dns_port = dns_port
         self.node_cost = Cost(int(node.pid))
-        self.sink_cost = Cost(int(sink.pid))
+        assert sink.pid is not None
+        self.sink_cost = Cost(sink.pid)
         self.bodies = message_bodies(given.size, given.domains)
 
     async def prepare(self, count: int) -> RawAmqp:
@@ -80,9 +93,9 @@ class Bench:
         amqp = await self.prepare(max(given.messages, given.queued))
         settings = settings_for(self.node.url, self.sink.port, self.dns_port, given.set)
         with RelayqProcess(settings, profile_to=given.profile) as relayq:
-            first = await self._until(amqp, relayq, int(given.messages * WARM_SHARE))
+            first = await self.until(amqp, relayq, int(given.messages * WARM_SHARE))
             start = self._snapshot(relayq)
-            last = await self._until(amqp, relayq, given.messages)
+            last = await self.until(amqp, relayq, given.messages)
             end = self._snapshot(relayq)
             peak = relayq.cost.peak_mib()
         amqp.transport.close()
@@ -104,7 +117,8 @@ class Bench:
             self.sink_cost.cpu_seconds(),
         )
 
-    async def _until(self, amqp: RawAmqp, relayq: RelayqProcess, count: int) -> int:
+    async def until(self, amqp: RawAmqp, relayq: RelayqProcess, count: int) -> int:
+        """Results there are once there are so many."""
         limit = time.monotonic() + GIVE_UP_SECONDS
         while (done := await depth(amqp, "results")) < count:
             if not relayq.is_running or time.monotonic() > limit:
@@ -149,7 +163,7 @@ class Bench:
         settings = settings_for(self.node.url, self.sink.port, self.dns_port, self.given.set)
         with RelayqProcess(settings) as relayq:
             await fill(amqp, "outbox", self.bodies, 50)
-            await self._until(amqp, relayq, 50)
+            await self.until(amqp, relayq, 50)
             await amqp.call(commands.Queue.Purge(queue="results"))
             await reader.call(commands.Basic.Consume(queue="results", no_ack=True))
             for number in range(LATENCY_MESSAGES):
@@ -214,6 +228,7 @@ def main() -> None:
     parser.add_argument("--profile", metavar="FILE", help="run relayq under cProfile (slow)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
+    where = machine()
     given.set.append(f"smtp-threads={given.workers}")
     print(
         f"{given.messages} messages of {given.size} octets to {given.domains} domain(s), "
@@ -230,11 +245,8 @@ def main() -> None:
     if results["latency"]:
         show("latency", results["latency"])
     if given.json:
-        given.json.write_text(
-            json.dumps(
-                {"given": vars(given) | {"json": str(given.json)}, "summary": summary} | results, indent=2, default=str
-            )
-        )
+        about = {key: getattr(given, key) for key in ("messages", "queued", "size", "domains", "runs")}
+        write_record(given.json, "macro", about | {"summary": summary} | results, where=where, settings=given.set)
 
 
 if __name__ == "__main__":

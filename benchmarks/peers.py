@@ -6,13 +6,12 @@ queue is RabbitMQ, whose CPU is given beside its own; it stops counting when the
 
     python -m benchmarks.peers                          # 10 KB, 20,000 messages, all that are installed
     python -m benchmarks.peers --only relayq postfix --messages 5000
-    python -m benchmarks.peers --json peers.json
+    python -m benchmarks.peers --json benchmarks/results/peers.json
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import re
 import time
@@ -23,6 +22,7 @@ import uvloop
 
 from benchmarks.macro import Bench
 from benchmarks.peer_servers import PEERS, Peer
+from benchmarks.record import machine, write_record
 from benchmarks.support import median, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="further settings of relayq")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
+    where = machine()
     given.domains, given.queued, given.profile, given.workers = 1, 0, None, 1
     wanted = given.only or ["relayq", *kinds]
     print(f"{given.messages} messages of {given.size} octets, Python {platform.python_version()}", flush=True)
@@ -179,7 +180,8 @@ def main() -> None:
     summary = summarise(runs)
     print(f"\n{table(summary)}")
     if given.json:
-        given.json.write_text(json.dumps([asdict(run) for run in summary], indent=2) + "\n", encoding="utf-8")
+        figures = {"size": given.size, "runs": given.runs, "servers": [asdict(run) for run in summary]}
+        write_record(given.json, "peers", figures, where=where, settings=given.set)
 
 
 if __name__ == "__main__":

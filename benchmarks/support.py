@@ -30,11 +30,11 @@ class Cost:
 
     def cpu_seconds(self) -> float:
         """User and system time so far, of children that have ended too."""
-        return sum(self._own_cpu(pid) for pid in self._family(self.pid))
+        return sum(self._own_cpu(pid) for pid in self.family(self.pid))
 
     def peak_mib(self) -> float:
         """Largest resident set so far, summed over the family."""
-        return sum(self._status_kib(pid, "VmHWM:") for pid in self._family(self.pid)) / 1024
+        return sum(self.status_kib(pid, "VmHWM:") for pid in self.family(self.pid)) / 1024
 
     @staticmethod
     def _own_cpu(pid: int) -> float:
@@ -45,7 +45,8 @@ class Cost:
         return sum(int(field) for field in fields[11:15]) / TICKS
 
     @staticmethod
-    def _status_kib(pid: int, name: str) -> int:
+    def status_kib(pid: int, name: str) -> int:
+        """A line of its status; 0 when it is gone."""
         try:
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         except OSError:
@@ -53,7 +54,8 @@ class Cost:
         return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
     @classmethod
-    def _family(cls, pid: int) -> list[int]:
+    def family(cls, pid: int) -> list[int]:
+        """The process and all below it."""
         family = [pid]
         for path in Path(f"/proc/{pid}/task").glob("*/children"):
             try:
@@ -61,8 +63,20 @@ class Cost:
             except OSError:
                 continue
             for child in children:
-                family += cls._family(int(child))
+                family += cls.family(int(child))
         return family
+
+
+def process_figures(pid: int) -> tuple[float, int]:
+    """Resident memory now in MiB, and open files, of a process and all its children."""
+    kib, files = 0, 0
+    for member in Cost.family(pid):
+        kib += Cost.status_kib(member, "VmRSS:")
+        try:
+            files += len(os.listdir(f"/proc/{member}/fd"))
+        except OSError:
+            continue
+    return kib / 1024, files
 
 
 class EveryDomain(asyncio.DatagramProtocol):
@@ -116,15 +130,16 @@ def message_bodies(size: int, domains: int) -> Callable[[int], bytes]:
 class RelayqProcess:
     """``relayq run`` with a configuration file of its own."""
 
-    def __init__(self, settings: dict[str, str], *, profile_to: str | None = None) -> None:
+    def __init__(
+        self, settings: dict[str, str], *, profile_to: str | None = None, launcher: Sequence[str] = ()
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="relayq-bench-")
         path = Path(self._folder.name) / "config.txt"
         given = {"journal-directory": f"{self._folder.name}/journal", "smtp-threads": "1", **settings}
         path.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
         self.log = Path(self._folder.name) / "log.txt"
         command = [sys.executable, "-m", "relayq", "run", "--no-default-config", f"--config-file={path}"]
-        if profile_to:
-            command[1:1] = ["-m", "cProfile", "-o", profile_to]
+        command[1:1] = ["-m", "cProfile", "-o", profile_to] if profile_to else launcher
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.cost = Cost(self._process.pid)

@@ -20,6 +20,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import uvloop
 from cryptography.hazmat.primitives import serialization
@@ -28,6 +29,7 @@ from pamqp import commands
 
 from benchmarks.macro import settings_for
 from benchmarks.raw_amqp import RawAmqp, connect, declare, depth, fill
+from benchmarks.record import machine, write_record
 from benchmarks.support import RelayqProcess, median, message_bodies, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
@@ -129,7 +131,9 @@ def main() -> None:
     parser.add_argument("--pin", action="store_true", help="as many cores as workers, for the helper threads too")
     parser.add_argument("--no-dkim", action="store_true", help="without signatures: the broker is the limit")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="further settings")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
+    where = machine()
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{given.messages} messages, Python {platform.python_version()}, {os.cpu_count()} cores, load before {load}")
     with contextlib.ExitStack() as stack:
@@ -137,6 +141,7 @@ def main() -> None:
         sink = stack.enter_context(SmtpSink(max_connections=1000))
         results = uvloop.run(measure(given, node, sink))
     print("\nmedians:")
+    summary: list[dict[str, float]] = []
     base = median([run["per_second"] for run in results[given.workers[0]]])
     cost = median([run["own_us"] for run in results[given.workers[0]]])
     for workers, runs in results.items():
@@ -146,6 +151,10 @@ def main() -> None:
         print(
             f"  {workers} worker(s)  {shown}  x {medians['per_second'] / base:.2f}, by CPU per message x {by_cpu:.2f}"
         )
+        summary.append({"workers": workers} | medians | {"times": medians["per_second"] / base, "by_cpu": by_cpu})
+    if given.json:
+        about = {"messages": given.messages, "size": given.size, "dkim": not given.no_dkim, "pinned": given.pin}
+        write_record(given.json, "workers", about | {"medians": summary}, where=where, settings=given.set)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,298 @@
+"""Writes docs/performance.md and its plots from what the benchmarks recorded in benchmarks/results/.
+
+python scripts/generate_performance.py            # write
+python scripts/generate_performance.py --check    # 1 when a page or plot is not what the records say
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.plot import Line, bars_svg, lines_svg  # noqa: E402 - the path comes first
+
+RECORDS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+PLOTS = ROOT / "docs" / "performance"
+
+HEAD = """# Performance
+
+What relayq costs and how fast it is. This page is generated from what the benchmarks recorded
+(`benchmarks/results/*.json`); each section names its command, the machine and the revision, so that it can be repeated.
+Sender, broker and receiver share the machine with relayq in all of them. *Own CPU* is what the kernel accounts to
+relayq's processes, per message.
+
+Unless a section says otherwise: 10 KB messages, one worker, queues durable and messages persistent, `results` and
+`success` both written with publisher confirms, the journal on.
+"""
+
+Record = dict[str, Any]
+Section = tuple[str, dict[str, str]]
+"""Markdown, and plots by file name."""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown; all columns but the first are numbers."""
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def _whole(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _where(record: Record) -> str:
+    """Command and circumstances, in one paragraph."""
+    machine = record["machine"]
+    settings = f" Further settings: `{' '.join(record['settings'])}`." if record["settings"] else ""
+    return (
+        f"`{record['command']}`: {machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, "
+        f"{machine['system']}, Python {machine['python']}, uvloop {machine['uvloop']}, RabbitMQ {machine['rabbitmq']}, "
+        f"revision {machine['revision']}, {machine['day']}, load before the run {machine['load_before']}.{settings}"
+    )
+
+
+def _picture(name: str, title: str) -> str:
+    return f"![{title}](performance/{name})"
+
+
+def _macro(record: Record) -> Section:
+    figures = record["figures"]
+    summary = figures["summary"]
+    rows = [
+        ("messages per second, outbox to confirmed results", "per_second"),
+        ("own CPU per message, µs", "own_us"),
+        ("RabbitMQ's CPU per message, µs", "broker_us"),
+        ("receiver's CPU per message, µs", "sink_us"),
+        ("peak memory, MiB", "peak_mib"),
+    ]
+    shown = [
+        (
+            name,
+            *(f"{summary[f'{who}_{key}']:,.0f}" if f"{who}_{key}" in summary else "" for who in ("relayq", "ceiling")),
+        )
+        for name, key in rows
+    ]
+    text = (
+        f"## From the outbox to the results\n\n{figures['messages']:,} messages of {figures['size']:,} octets to "
+        f"{figures['domains']} domain(s), medians of {figures['runs']} runs. The *ceiling* is the barest loop over the "
+        f"same broker and receiver, without any check or feature, run in turn: what the machine allowed then.\n\n"
+        + _table(("", "relayq", "ceiling"), shown)
+    )
+    if "throughput_ratio" in summary:
+        text += f"\n\nrelayq reaches {summary['throughput_ratio']:.2f} of the ceiling."
+    if figures["latency"]:
+        latency = figures["latency"]
+        text += (
+            f" From publish to result at {latency['rate']:.0f} messages/s: p50 {latency['p50_ms']:.1f} ms, "
+            f"p99 {latency['p99_ms']:.1f} ms."
+        )
+    return text, {}
+
+
+def _stages(record: Record) -> Section:
+    figures = record["figures"]
+    stages = sorted(figures["stages"], key=lambda stage: -stage["us"])
+    rows = [(stage["stage"], f"{stage['us']:.1f}", f"{stage['us'] / figures['own_us']:.0%}") for stage in stages]
+    text = (
+        f"## Where the CPU goes\n\nOf {figures['own_us']:.0f} µs per message of {figures['size']:,} octets, by the "
+        f"module that spent them. Writing to a socket counts for who writes.\n\n"
+        + _table(("stage", "µs", "share"), rows)
+        + "\n\n"
+        + _picture("stages.svg", "CPU per stage")
+    )
+    return text, {"stages.svg": bars_svg("CPU per message", "µs", [(one["stage"], one["us"]) for one in stages])}
+
+
+def _peers(record: Record) -> Section:
+    servers = record["figures"]["servers"]
+    rows = [
+        (
+            one["name"],
+            f"{one['messages']:,}",
+            f"{one['per_second']:,.0f}",
+            f"{one['own_us']:,.0f}",
+            f"{one['broker_us']:,.0f}" if one["broker_us"] else "–",
+            one["durability"],
+        )
+        for one in servers
+    ]
+    head = ("server", "messages", "msg/s", "own CPU, µs", "broker's CPU, µs", "its queue")
+    text = (
+        "## Beside other servers\n\nThe same mail to the same receiver on the same machine, one after the other: "
+        "each is filled while it may not send, then let go. relayq's queue is RabbitMQ, whose CPU is given beside its "
+        "own.\n\n"
+        + _table(head, rows)
+        + "\n\n"
+        + _picture("peers.svg", "Messages per second")
+        + "\n\n"
+        + _picture("peers-cpu.svg", "CPU per message")
+    )
+    return text, {
+        "peers.svg": bars_svg("Messages", "per second", [(one["name"], one["per_second"]) for one in servers]),
+        "peers-cpu.svg": bars_svg(
+            "CPU per message, broker included",
+            "µs",
+            [(one["name"], one["own_us"] + one["broker_us"]) for one in servers],
+        ),
+    }
+
+
+def _workers(record: Record) -> Section:
+    figures = record["figures"]
+    rows = [
+        (
+            str(one["workers"]),
+            f"{one['per_second']:,.0f}",
+            f"{one['times']:.2f}",
+            f"{one['own_us']:,.0f}",
+            f"{one['first_result_s']:.2f}",
+            f"{one['stop_s']:.2f}",
+        )
+        for one in figures["medians"]
+    ]
+    signed = "each signed with RSA-2048" if figures["dkim"] else "unsigned"
+    pinned = ", relayq allowed as many cores as it has workers" if figures["pinned"] else ""
+    head = ("workers", "msg/s", "times", "own CPU, µs", "start to first result, s", "stop under load, s")
+    text = (
+        f"## Several workers\n\n{figures['messages']:,} messages, {signed}{pinned}. Where the broker is the limit, "
+        f"further workers bring nothing; a signature makes relayq the limit.\n\n" + _table(head, rows)
+    )
+    return text, {}
+
+
+AXES: dict[str, str] = {
+    "depth": "Messages waiting in the outbox",
+    "domains": "Recipient domains",
+    "size": "Size of a message",
+    "latency": "A server that takes its time, up to 5,000 sessions",
+    "workers": "Workers, without signatures",
+}
+
+
+def _scale(record: Record) -> Section:
+    parts = ["## Scale\n\nOne thing is varied at a time."]
+    plots: dict[str, str] = {}
+    for axis in record["figures"]["axes"]:
+        name, points = axis["axis"], axis["points"]
+        rows = [
+            (
+                f"{point['value']:,.0f}",
+                f"{point['messages']:,.0f}",
+                f"{point['per_second']:,.0f}",
+                f"{point['own_us']:,.0f}",
+                f"{point['peak_mib']:,.0f}",
+            )
+            for point in points
+        ]
+        head = (axis["unit"], "messages", "msg/s", "own CPU, µs", "peak memory, MiB")
+        is_wide = points[0]["value"] > 0 and points[-1]["value"] / points[0]["value"] >= 100
+        title = AXES[name]
+        parts.append(f"### {title}\n\n{_table(head, rows)}\n\n{_picture(f'scale-{name}.svg', title)}")
+        plots[f"scale-{name}.svg"] = lines_svg(
+            title,
+            axis["unit"],
+            "messages per second",
+            [Line("messages per second", tuple((point["value"], point["per_second"]) for point in points))],
+            logarithmic=is_wide,
+        )
+    return "\n\n".join(parts), plots
+
+
+def _soak(record: Record) -> Section:
+    figures = record["figures"]
+    words = {True: "kept", False: "**broken**", None: "run too short to tell"}
+    rows = [
+        (one["about"], f"{one['measured']:.2f}", f"{one['most']:g}", words[one["is_kept"]])
+        for one in figures["verdicts"]
+    ]
+    samples = [one for one in figures["samples"] if one["second"] <= figures["minutes"] * 60 + 60]
+
+    def line(name: str, key: str) -> Line:
+        return Line(name, tuple((one["second"] / 60, float(one[key])) for one in samples))
+
+    text = (
+        f"## Soak\n\n{figures['minutes']:g} minutes at {figures['rate']:,.0f} messages per second, of which 2 % are "
+        f"put off, 1 % lose their connection before the reply, and 2 % are refused. {figures['published']:,} messages: "
+        f"{figures['successes']:,} delivered, {figures['failures']:,} refused for good, {figures['twice']:,} final "
+        f"results came twice.\n\n"
+        + _table(("what", "measured", "limit", ""), rows)
+        + "\n\n"
+        + "\n\n".join(_picture(f"soak-{name}.svg", name) for name in ("memory", "files", "queues"))
+    )
+    minutes = "minutes"
+    return text, {
+        "soak-memory.svg": lines_svg("Resident memory", minutes, "MiB", [line("relayq", "rss_mib")]),
+        "soak-files.svg": lines_svg("Open files and sockets", minutes, "", [line("relayq", "open_fds")]),
+        "soak-queues.svg": lines_svg(
+            "Messages not finished",
+            minutes,
+            "messages",
+            [line("in the outbox", "outbox"), line("held by relayq", "held")],
+        ),
+    }
+
+
+def _fairness(record: Record) -> Section:
+    figures = record["figures"]
+    rows = [(one["what"], f"{one['per_second']:,.0f}", f"{one['share']:.2f}") for one in figures["cases"]]
+    text = (
+        f"## Fairness\n\n{figures['messages']:,} messages for {figures['domains']:,} domains, and as many more for one "
+        f"that is dead, slow or refuses connections beyond its limit. What the others get, in messages per second.\n\n"
+        + _table(("the bad one", "others, msg/s", "share"), rows)
+    )
+    return text, {}
+
+
+SECTIONS: dict[str, Callable[[Record], Section]] = {
+    "macro": _macro,
+    "stages": _stages,
+    "peers": _peers,
+    "workers": _workers,
+    "scale": _scale,
+    "fairness": _fairness,
+    "soak": _soak,
+}
+
+
+def build() -> dict[Path, str]:
+    """Every file with its text; a benchmark without a record has no section."""
+    parts = [HEAD.rstrip()]
+    files: dict[Path, str] = {}
+    for name, section in SECTIONS.items():
+        path = RECORDS / f"{name}.json"
+        if not path.exists():
+            continue
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        text, plots = section(record)
+        parts.append(f"{text}\n\n{_where(record)}")
+        files |= {PLOTS / plot: svg for plot, svg in plots.items()}
+    files[PAGE] = "\n\n".join(parts) + "\n"
+    return files
+
+
+def main() -> int:
+    """Write or compare; 1 when something is stale."""
+    files = build()
+    left = set(PLOTS.glob("*.svg")) - set(files)
+    if "--check" in sys.argv[1:]:
+        stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+        for path in (*stale, *left):
+            print(f"{path.relative_to(ROOT)} is stale: run python {Path(__file__).relative_to(ROOT)}", file=sys.stderr)
+        return int(bool(stale or left))
+    PLOTS.mkdir(exist_ok=True)
+    for path in left:
+        path.unlink()
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
