@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from relayq.adapters.dns import DnsOptions
 from relayq.adapters.tls import TlsOptions
 from relayq.compose.making import MakingRules
@@ -261,7 +263,9 @@ def max_connections(settings: Settings) -> int:
     wanted = wanted_connections(settings)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted + 100 and hard != soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted + 1000) if hard > 0 else wanted + 1000, hard))
+        with contextlib.suppress(OSError, ValueError):  # a service manager may forbid even that
+            raised = min(hard, wanted + 1000) if hard > 0 else wanted + 1000
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return max(1, min(wanted, soft - 100))
 
