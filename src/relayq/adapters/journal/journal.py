@@ -2,7 +2,7 @@
 
 A note is one ``write``: from then on it survives the process. What survives a power cut is decided by the sync mode;
 ``fdatasync`` runs in a thread of its own, and notes that wait for it share one call (group commit). Notes that nothing
-depends on travel with the next one that matters, or a moment later.
+depends on are written together, a moment later.
 
 Files are numbered and used in turn. Per file the entries whose newest note it holds are counted; files before the
 oldest with a count are deleted. When all together grow too large, what is still needed of the oldest is written again
@@ -31,6 +31,8 @@ from relayq.ports import JournalEntry, JournalError, Recollection, RecollectionK
 
 LAZY_SECONDS = 0.1
 """How long a note may wait that nothing depends on."""
+LAZY_COUNT = 64
+"""How many of them may wait."""
 READ_SECONDS = 0.05
 """Looks at what others wrote are at least this far apart."""
 SYNC_SECONDS = 1.0
@@ -332,9 +334,9 @@ class FileJournal:
             self._write(b"")
 
     def _write(self, record: bytes) -> None:
-        """Append, with what waited for an occasion in front."""
+        """Append; what waited for an occasion goes in front when there is much of it, or nothing else."""
         done = self._done
-        if done:
+        if done and (not record or len(done) >= LAZY_COUNT):
             record = records.done(self._now(), done) + record
             done.clear()
         try:
@@ -344,7 +346,7 @@ class FileJournal:
                 self._begin()
                 self._broken_until = None
                 self._report("info", "the journal can be written again")
-            if self._segments.is_full:
+            if self._segments.left <= 0:
                 self._turn_over()
             if record:
                 self._segments.append(record)

@@ -15,8 +15,8 @@ class Segments:
     """Files of one run, numbered from 1. Every method may raise ``OSError``.
 
     Attributes:
-        sizes: Octets of each file that exists, by number, oldest first.
         current: Number of the file that is written to, 0 before the first.
+        left: Octets until the next write should go to a new file; none when there is no file to write to.
     """
 
     def __init__(self, folder: Path, prefix: str, header: bytes, segment_bytes: int) -> None:
@@ -35,18 +35,21 @@ class Segments:
         self._fd = -1
         self._unsynced: list[int] = []
         self._is_folder_synced = False
-        self.sizes: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}
         self.current = 0
+        self.left = 0
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        """Octets of each file that exists, by number, oldest first."""
+        if self._fd >= 0:
+            self._sizes[self.current] = self._segment_bytes - self.left
+        return self._sizes
 
     @property
     def total_bytes(self) -> int:
         """Octets of all files."""
         return sum(self.sizes.values())
-
-    @property
-    def is_full(self) -> bool:
-        """The next write should go to a new file."""
-        return self._fd < 0 or self.sizes[self.current] >= self._segment_bytes
 
     def path(self, number: int) -> Path:
         """Name of a file."""
@@ -66,17 +69,23 @@ class Segments:
         self._fd = fd
         self._is_folder_synced = False
         self.current += 1
-        self.sizes[self.current] = written
+        self.left = self._segment_bytes - written
+        self._sizes[self.current] = written
 
     def append(self, octets: bytes) -> None:
         """Hand octets to the system: from then on they survive the process, though not yet a power cut."""
-        self.sizes[self.current] += _write_all(self._fd, octets)
+        written = os.write(self._fd, octets)
+        self.left -= written
+        if written < len(octets):
+            self.left -= _write_all(self._fd, octets[written:])
 
     def set_aside(self) -> None:
         """Write no more to the current file; after a failure its end cannot be trusted."""
         if self._fd >= 0:
+            self._sizes[self.current] = self._segment_bytes - self.left
             self._unsynced.append(self._fd)
             self._fd = -1
+            self.left = 0
 
     def sync(self) -> None:
         """Make durable what was written before the call. For another thread; one call at a time."""
@@ -115,7 +124,7 @@ class Segments:
 
     def remove(self, number: int) -> None:
         """Delete a file."""
-        self.sizes.pop(number, None)
+        self._sizes.pop(number, None)
         with contextlib.suppress(FileNotFoundError):
             self.path(number).unlink()
 
