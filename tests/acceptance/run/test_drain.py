@@ -100,6 +100,7 @@ async def _drain(make: OpenBroker, settings: dict[str, str], folder: Path, secon
             assert await _left_in(broker, queue) == [], queue
 
 
+@pytest.mark.timeout(300)
 async def test_drains_rabbitmq(
     rabbitmq: RabbitMqNode, smtp_sink: SmtpSink, base_settings: dict[str, str], tmp_path: Path
 ) -> None:
@@ -114,10 +115,11 @@ async def test_drains_rabbitmq(
     settings = base_settings | {"rabbitmq-address": url, "smtp-out-port": str(smtp_sink.port)}
     await _drain(
         lambda: RabbitMqBroker(options, RecordingListener(), SystemClock(), lambda level, text: None),
-        settings, tmp_path, 60,
+        settings, tmp_path, 110,
     )  # fmt: skip
 
 
+@pytest.mark.timeout(300)
 async def test_drains_the_embedded_broker(smtp_sink: SmtpSink, base_settings: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "relayq.db"
     settings = base_settings | {"rabbitmq-address": f"embedded://{file}", "smtp-out-port": str(smtp_sink.port)}
@@ -125,5 +127,5 @@ async def test_drains_the_embedded_broker(smtp_sink: SmtpSink, base_settings: di
         lambda: EmbeddedBroker(
             EmbeddedOptions(path=str(file)), RecordingListener(), SystemClock(), lambda level, text: None
         ),
-        settings, tmp_path, 60,
+        settings, tmp_path, 110,
     )  # fmt: skip
