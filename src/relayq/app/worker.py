@@ -143,7 +143,9 @@ class Worker:
             )
         self._acknowledging: set[asyncio.Future[None]] = set()
         self._journal = journal = journal or open_journal(settings, observer)
-        self.ledger = ledger = OutcomeLedger(clock.monotonic, self._acknowledge, journal)
+        self.ledger = ledger = OutcomeLedger(
+            clock.monotonic, self._acknowledge, journal, is_shared=links.inquiry is not None
+        )
         self._reporter = reporter = Reporter(rules.reporter_rules(settings, retry_rules), self._bodies)
         self._publisher = publisher = Publisher(
             self.broker, ledger, rules.publisher_rules(settings), clock, observer, self._bodies, reporter, journal

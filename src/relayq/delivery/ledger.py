@@ -66,7 +66,18 @@ class OutcomeLedger:
         now: Callable[[], float],
         acknowledge: Callable[[OutboxItem], None],
         journal: OutcomeJournal | None = None,
+        *,
+        is_shared: bool = False,
     ) -> None:
+        """Nothing is remembered yet.
+
+        Args:
+            now: Monotonic seconds.
+            acknowledge: Settles a redelivery in place of the message it repeats.
+            journal: What outlives the process, ``None`` for nothing.
+            is_shared: Other processes consume the same outbox, so what is counted here is not everything.
+        """
+        self._is_shared = is_shared
         self._now = now
         self._acknowledge = acknowledge
         self._journal = journal
@@ -78,6 +89,7 @@ class OutcomeLedger:
         self._awaited: set[LedgerEntry] = set()
         self._recent: Counter[bytes] = Counter()
         self._copies: dict[bytes, None] = {}
+        self._twins: dict[bytes, None] = {}
         self._owed: Counter[bytes] = Counter()
         self._owed_until: deque[tuple[float, bytes]] = deque()
         self._epoch = 0
@@ -96,7 +108,7 @@ class OutcomeLedger:
             self._owed[key] -= 1
             return False
         # What is under way, or was not acknowledged, is certain to come back; what was acknowledged only perhaps.
-        entry = self._certain.get(key) or self._perhaps.get(key)
+        entry = self._certain.get(key) or self._perhaps_sent(key)
         if entry is None:
             return False
         self.hits += 1
@@ -132,7 +144,7 @@ class OutcomeLedger:
             Whether something is known.
         """
         self._drop(self._now())
-        entry = self._certain.get(key) or self._perhaps.get(key) or (self._current.get(key) if is_unique else None)
+        entry = self._certain.get(key) or self._perhaps_sent(key) or (self._current.get(key) if is_unique else None)
         if entry is None:
             return False
         self.hits += 1
@@ -146,9 +158,17 @@ class OutcomeLedger:
             entry.askers.append(asker)
         return True
 
+    def _perhaps_sent(self, key: bytes) -> LedgerEntry | None:
+        """The message that was acknowledged before a channel was lost, unless it may as well be a twin of it."""
+        return None if key in self._twins else self._perhaps.get(key)
+
     def recall(self, item: OutboxItem) -> Recollection | None:
-        """What the journal knows of a redelivered item that nothing here matches."""
-        return None if self._journal is None else self._journal.recall(key_of(item))
+        """What is known of a redelivered item that nothing here matches."""
+        key = key_of(item)
+        if key in self._twins:
+            # Some went to other processes, whose channels were lost too: which one this is cannot be told.
+            return Recollection(kind=RecollectionKind.SENT)
+        return None if self._journal is None else self._journal.recall(key)
 
     def put_back(self, recollection: Recollection) -> None:
         """Nothing was made of what was recalled."""
@@ -181,14 +201,22 @@ class OutcomeLedger:
         """
         entry = LedgerEntry(key_of(item), self._epoch)
         entry.recalled = recalled
-        if self._journal is not None and self._knows(entry.key):
-            self._journal.note_twin(entry.key)
+        if (self._journal is not None or self._is_shared) and self._knows(entry.key):
+            self._note_twin(entry.key)
         self._list(entry, self._current)
         if item.properties.copy_id and not is_cancelled:
             self._copies[item.properties.copy_id] = None
             if len(self._copies) > MAX_ENTRIES:
                 del self._copies[next(iter(self._copies))]
         return entry
+
+    def _note_twin(self, key: bytes) -> None:
+        if self._journal is not None:
+            self._journal.note_twin(key)
+        if self._is_shared:
+            self._twins[key] = None
+            if len(self._twins) > MAX_ENTRIES:
+                del self._twins[next(iter(self._twins))]
 
     def _knows(self, key: bytes) -> bool:
         return key in self._current or key in self._certain or key in self._perhaps or key in self._recent

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from relayq.delivery import ledger as module
-from relayq.delivery.ledger import LOST_SECONDS, SETTLED_SECONDS, LedgerEntry, OutcomeLedger
-from relayq.ports import Properties
+from relayq.delivery.ledger import LOST_SECONDS, SETTLED_SECONDS, LedgerEntry, OutcomeLedger, key_of
+from relayq.ports import Properties, RecollectionKind
 
 
 @dataclasses.dataclass(eq=False)
@@ -30,10 +30,10 @@ class Item:
 class Desk:
     """A ledger with a clock that is turned by hand, and a list of what was acknowledged."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_shared: bool = False) -> None:
         self.now = 1000.0
         self.acknowledged: list[object] = []
-        self.ledger = OutcomeLedger(lambda: self.now, self.acknowledged.append)
+        self.ledger = OutcomeLedger(lambda: self.now, self.acknowledged.append, is_shared=is_shared)
 
     def settled(self, item: Item) -> LedgerEntry:
         """A message that was delivered, published and acknowledged."""
@@ -394,3 +394,49 @@ def test_thousands_of_twins_cost_no_more_than_others(desk: Desk) -> None:
 
     assert len(desk.ledger) == 0
     assert steps < 2000 * 50
+
+
+def test_among_several_processes_a_twin_that_was_acknowledged_matches_nothing() -> None:
+    """The other process had an equal message too, and its copy may come here: it is sent, with a mark."""
+    desk = Desk(is_shared=True)
+    desk.settled(Item())
+    desk.settled(Item())
+    desk.lose()
+    again = Item()
+
+    assert not desk.matches(again)
+    recalled = desk.ledger.recall(again)
+    assert recalled is not None
+    assert recalled.kind is RecollectionKind.SENT
+    assert not desk.ledger.answer(key_of(again), lambda _: None, is_unique=False)
+
+
+def test_among_several_processes_a_message_without_twins_is_matched() -> None:
+    desk = Desk(is_shared=True)
+    desk.settled(Item(b"a"))
+    desk.settled(Item(b"b"))
+    desk.lose()
+
+    assert desk.matches(Item(b"a"))
+    assert desk.ledger.recall(Item(b"a")) is None
+
+
+def test_among_several_processes_what_is_certain_to_come_back_is_matched_all_the_same() -> None:
+    desk = Desk(is_shared=True)
+    items = [Item(), Item()]
+    entries = [desk.ledger.begin(item) for item in items]
+    desk.lose(*items)
+    for entry in entries:
+        desk.ledger.settle(entry)
+
+    assert [desk.matches(Item()) for _ in range(3)] == [True, True, False]
+
+
+def test_twins_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ENTRIES", 3)
+    desk = Desk(is_shared=True)
+    for number in range(10):
+        for _ in range(2):
+            desk.ledger.begin(Item(b"%d" % number))
+
+    assert len(desk.ledger._twins) == 3
