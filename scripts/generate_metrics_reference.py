@@ -27,7 +27,7 @@ LABELS = {
     "relayq_process_cpu_seconds_total": "`process`",
     "relayq_process_resident_bytes": "`process`",
     "relayq_process_open_fds": "`process`",
-    "relayq_workers": "`state`: `starting`, `consuming`, `blocked`, `stopping`",
+    "relayq_workers": "`state`: `starting`, `consuming`, `connecting`, `blocked`, `stopping`",
     "relayq_info": "`version`",
     "relayq_tls_failures_total": "`policy`, `kind`",
     "relayq_dns_failures_total": "`kind`: `temporary`, `permanent`",

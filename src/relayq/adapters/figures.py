@@ -25,8 +25,10 @@ class State(enum.StrEnum):
     """Not there yet, or not connected to the broker yet."""
     CONSUMING = "consuming"
     """It takes messages from the outbox."""
+    CONNECTING = "connecting"
+    """It would, but the broker cannot be reached."""
     BLOCKED = "blocked"
-    """It would, but the broker takes no publications, or cannot be reached."""
+    """It would, but the broker takes no publications."""
     STOPPING = "stopping"
     """It takes no more."""
 

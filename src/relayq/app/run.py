@@ -138,6 +138,8 @@ class WorkerRun:
             return State.STOPPING
         if not self._is_started or self.worker is None:
             return State.STARTING
+        if not self.worker.broker.is_connected:
+            return State.CONNECTING
         return State.CONSUMING if self.worker.scheduler.is_consuming else State.BLOCKED
 
     def figures(self) -> Figures:

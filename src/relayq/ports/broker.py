@@ -169,6 +169,11 @@ class Broker(Protocol):
         ...
 
     @property
+    def is_connected(self) -> bool:
+        """Messages can come and results can leave; false while a connection is being set up again."""
+        ...
+
+    @property
     def max_publish_bytes(self) -> int:
         """Largest body it takes now (spec amqp.md 12)."""
         ...

@@ -147,6 +147,11 @@ class EmbeddedBroker:
         return self._is_blocked
 
     @property
+    def is_connected(self) -> bool:
+        """Its file is open: what keeps it from being written blocks it."""
+        return self._thread is not None
+
+    @property
     def max_publish_bytes(self) -> int:
         """Largest body."""
         return self._max_publish_bytes

@@ -140,6 +140,11 @@ class MemoryBroker:
         return self._is_blocked
 
     @property
+    def is_connected(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def max_publish_bytes(self) -> int:
         """As the embedded broker's default."""
         return MAX_PUBLISH_BYTES

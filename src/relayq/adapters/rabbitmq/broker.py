@@ -55,6 +55,12 @@ class RabbitMqBroker:
         return self._is_blocked
 
     @property
+    def is_connected(self) -> bool:
+        """Every connection there should be is up."""
+        links = [each.link for each in self._publishers] + [each.link for each in self._consumer_connections]
+        return bool(links) and all(link.is_up for link in links)
+
+    @property
     def max_publish_bytes(self) -> int:
         """Largest body, by configuration, by broker version, or as the broker told when it refused one."""
         publishers = self._publishers

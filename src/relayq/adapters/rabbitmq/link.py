@@ -92,6 +92,11 @@ class Link:
         self._keeper: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def is_up(self) -> bool:
+        """There is a connection, and it was prepared."""
+        return self._is_up.is_set()
+
     async def open(self) -> None:
         """Connect for the first time, and keep the connection alive from then on.
 

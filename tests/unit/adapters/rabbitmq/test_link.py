@@ -227,6 +227,20 @@ async def test_failing_tries_are_logged_once_a_minute(rig: Rig) -> None:
     assert rig.recorder.text("warning").count("cannot connect") == 1
 
 
+async def test_whether_it_is_connected_can_be_seen(rig: Rig) -> None:
+    broker = rig.make()
+    seen = [broker.is_connected]
+    await soon(broker.open())
+    seen.append(broker.is_connected)
+    session = await rig.server.session()
+    rig.server.script.refuse_login = DENIED
+    session.cut()
+    await until(lambda: not broker.is_connected)
+    rig.server.script.refuse_login = None
+    await until(lambda: broker.is_connected)
+    assert seen == [False, True]
+
+
 async def test_close_while_the_broker_is_away(rig: Rig) -> None:
     broker, _ = await rig.open()
     await rig.server.stop()
