@@ -71,7 +71,13 @@ def ending_of(error: Exception) -> tuple[int, tuple[str, ...]]:
 
 def _broker_exit_code(error: Exception) -> int:
     from relayq.config import ExitCode
-    from relayq.ports import BrokerRefusedError, BrokerStorageError, BrokerUnavailableError, TopologyError
+    from relayq.ports import (
+        BrokerRefusedError,
+        BrokerStorageError,
+        BrokerUnavailableError,
+        PublicationTooLargeError,
+        TopologyError,
+    )
 
     match error:
         case BrokerRefusedError():
@@ -82,6 +88,8 @@ def _broker_exit_code(error: Exception) -> int:
             return error.exit_code
         case BrokerUnavailableError():
             return ExitCode.UNAVAILABLE
+        case PublicationTooLargeError():
+            return ExitCode.BAD_INPUT
     return ExitCode.INTERNAL
 
 

@@ -160,6 +160,10 @@ class Bodies:
             self._writing.failed()
             self._warn(f"content stays in the message: {_reason(error)}")
             return False
+        except Exception as error:  # the mail may be accepted already, and its outcome has to be published
+            self.counts.inline += 1
+            self._observer.crash(COMPONENT, error)
+            return False
         self._writing.succeeded()
         self.counts.writes += 1
         return True

@@ -18,6 +18,8 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable
 
+import msgspec
+
 from relayq.ports import JournalEntry, OutboxItem, OutcomeJournal, Recollection, RecollectionKind
 
 MAX_ENTRIES = 100_000
@@ -56,6 +58,12 @@ class LedgerEntry(JournalEntry):
     def is_doubtful(self) -> bool:
         """An earlier hand-out of the message may have reached the recipient's server."""
         return self.recalled is not None and self.recalled.kind is RecollectionKind.SENT
+
+    def doubt(self) -> None:
+        """This hand-out has reached it, but its outcome cannot be published."""
+        self.recalled = msgspec.structs.replace(
+            self.recalled or Recollection(kind=RecollectionKind.SENT), kind=RecollectionKind.SENT
+        )
 
 
 class OutcomeLedger:

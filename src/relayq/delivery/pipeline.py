@@ -167,9 +167,8 @@ class Pipeline:
                 self._admission.wait_again(job.ticket)
                 attempt = await self._deliver(job, await self._complete(job, unfinished.draft))
         except NotNowError as wait:
-            self._admission.started(
-                job.ticket
-            )  # or it could be sent away, and a second copy published, while this waits
+            # Or it could be sent away while this waits, and a second copy be published.
+            self._admission.started(job.ticket)
             await self._give_back(job, wait.seconds, wait.reason)
             return
         except DeliveryError as failure:
@@ -215,6 +214,10 @@ class Pipeline:
             await self.handle(job)
         except Exception as error:  # spec delivery.md 1: no poison
             self._observer.crash("pipeline", error)
+            if job.entry.is_settled:
+                return  # a copy would be a second mail
+            if job.trail.reply is not None:
+                job.entry.doubt()
             await self._give_back(job, CRASHED_SECONDS, "internal error")
 
     async def _give_back(self, job: Job, seconds: float, reason: str) -> None:

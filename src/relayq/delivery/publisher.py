@@ -28,6 +28,7 @@ from relayq.ports import (
     Parking,
     Properties,
     Publication,
+    PublicationTooLargeError,
     QueueRole,
     RecollectionKind,
 )
@@ -97,6 +98,8 @@ class Publisher:
         next_at: datetime | None,
         error: DeliveryError | None = None,
         trail: Trail | None = None,
+        *,
+        is_last: bool = False,
     ) -> tuple[Attempt, Outcome]:
         """Publish what follows from an attempt; returns attempt and outcome as published.
 
@@ -112,12 +115,15 @@ class Publisher:
             next_at: Instant of the next attempt, for a retry.
             error: What ended the attempt, ``None`` when the content was accepted.
             trail: What a report could tell beyond that.
+            is_last: A report that is too large for the broker is left to the log, like a result.
         """
         if entry.is_doubtful or message.is_doubtful:
             attempt = msgspec.structs.replace(attempt, possible_duplicate=True)
         if self._journal is not None:
             self._note_decided(self._journal, entry, attempt, outcome, seen_at, next_at, error, trail)
         report = await self._report(item, entry, message, attempt, outcome, seen_at, error, trail)
+        if report is not None and is_last:
+            report = msgspec.structs.replace(report, role=QueueRole.RESULT)
         changes: dict[str, bytes] = {"results": append_attempt(message.members, attempt)}
         queues = self._rules.queues if message.queues is None else message.queues
         properties = _with_priority(item.properties, message.priority)
@@ -133,19 +139,28 @@ class Publisher:
             key = await self._store_for_outbox(message, seen_at)
             copy = await self._fit_copy(self._outbox_copy(entry, message, changes, properties, next_at, key))
             if copy is None:
-                self._observer.warn("publisher", "given up: too large for the broker even when compressed")
-                return await self.publish(
-                    item, entry, message, attempt, Outcome.FAILURE, seen_at, None, error, trail
-                )  # fmt: skip
+                return await self._publish_without(item, entry, message, attempt, outcome, seen_at, error, trail)
             publications.append(copy)
             names: tuple[str | None, ...] = (queues.retry,)
         else:
             key = None
             names = (queues.results, queues.success if outcome is Outcome.SUCCESS else queues.failure)
         publications += await self._result_copies(message, changes, properties, names, seen_at, key)
-        is_acknowledged = await self._settle(item, entry, publications)
+        try:
+            is_acknowledged = await self._settle(item, entry, publications)
+        except PublicationTooLargeError:  # the broker takes less than it seemed to
+            return await self._publish_without(item, entry, message, attempt, outcome, seen_at, error, trail)
         await self._tidy(message, outcome, seen_at, is_acknowledged=is_acknowledged)
         return attempt, outcome
+
+    async def _publish_without(
+        self, item: OutboxItem, entry: LedgerEntry, message: Message, attempt: Attempt, outcome: Outcome,
+        seen_at: datetime, error: DeliveryError | None, trail: Trail | None,
+    ) -> tuple[Attempt, Outcome]:  # fmt: skip
+        """Publish an outcome without the copy for the outbox that the broker does not take (spec amqp.md 12)."""
+        self._observer.warn("publisher", "given up: too large for the broker even when compressed")
+        outcome = Outcome.FAILURE if outcome is Outcome.RETRY else outcome
+        return await self.publish(item, entry, message, attempt, outcome, seen_at, None, error, trail, is_last=True)
 
     @staticmethod
     def _note_decided(
@@ -289,9 +304,11 @@ class Publisher:
         properties = _with_priority(item.properties, message.priority)
         whole = self._outbox_copy(entry, message, changes, properties, due_at, key, parking, is_decided=False)
         copy = await self._fit_copy(whole)
-        if copy is None:  # the broker took it once as it came
-            copy = msgspec.structs.replace(whole, body=item.body, properties=item.properties, is_verbatim=True)
-        await self._settle(item, entry, [copy])
+        as_it_came = msgspec.structs.replace(whole, body=item.body, properties=item.properties, is_verbatim=True)
+        try:
+            await self._settle(item, entry, [as_it_came if copy is None else copy])
+        except PublicationTooLargeError:  # the broker takes less than it seemed to, but it took that once
+            await self._settle(item, entry, [as_it_came])
         self._observer.message_waits(reason)
 
     def _outbox_copy(

@@ -509,7 +509,8 @@ class Scheduler:
             await work
         except Exception as error:  # spec delivery.md 1: no poison
             self._observer.crash("scheduler", error)
-            await self._give_back_verbatim(item, entry)
+            if not entry.is_settled:  # else a copy would be a second mail
+                await self._give_back_verbatim(item, entry)
 
     def _give_back_verbatim(self, item: OutboxItem, entry: LedgerEntry) -> Coroutine[Any, Any, None]:
         return self._publisher.give_back_verbatim(item, entry, CRASHED_SECONDS, "internal error")

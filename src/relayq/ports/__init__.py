@@ -13,6 +13,7 @@ from relayq.ports.broker import (
     Parking,
     Properties,
     Publication,
+    PublicationTooLargeError,
     QueueRole,
     TopologyError,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "Parking",
     "Properties",
     "Publication",
+    "PublicationTooLargeError",
     "QueueInspector",
     "QueueRole",
     "QueueState",

@@ -207,8 +207,12 @@ class Broker(Protocol):
         """Publish everything, and once all of it is confirmed acknowledge the item.
 
         The publications are put on their way before this returns; the awaitable completes when all are confirmed and
-        the acknowledgement is on its way too. It keeps trying across reconnects and never fails for a broker reason;
-        it may be cancelled only when the process ends. No publications: acknowledge at once.
+        the acknowledgement is on its way too. It keeps trying across reconnects; it may be cancelled only when the
+        process ends. No publications: acknowledge at once.
+
+        Raises:
+            PublicationTooLargeError: Of a copy for the outbox; the item is not acknowledged, and can be settled with
+                something else. Only when the broker takes less than `max_publish_bytes` said.
         """
         ...
 
@@ -217,7 +221,11 @@ class Broker(Protocol):
         ...
 
     async def publish(self, publications: Sequence[Publication]) -> None:
-        """Publish without a consumed item; returns once all are confirmed."""
+        """Publish without a consumed item; returns once all are confirmed.
+
+        Raises:
+            PublicationTooLargeError: As `settle`.
+        """
         ...
 
     async def close(self) -> None:
@@ -258,6 +266,10 @@ class BrokerRefusedError(BrokerError):
 
 class BrokerUnavailableError(BrokerError):
     """Not reachable within the time a one-shot command may take (exit code 69 or 75)."""
+
+
+class PublicationTooLargeError(BrokerError):
+    """A copy for the outbox is larger than the broker takes, even compressed; its limit is known from now on."""
 
 
 class TopologyError(BrokerError):

@@ -255,6 +255,35 @@ async def test_a_crash_while_handling_one_message_sends_it_back_and_spares_the_o
         assert [crash.component for crash in engine.observer.crashes] == ["pipeline"]
 
 
+async def test_a_crash_after_the_acknowledgement_publishes_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with Engine("max-attempts=1") as engine:
+        engine.may_crash = True
+        monkeypatch.setattr(engine.observer, "attempt_finished", broken)
+        await engine.serve([*opening(), *transaction()])
+        await engine.send(mail("m1"), mail("m2", delayed="2026-03-01 09:00:00", maxdelivertime="2026-03-01 09:00:00"))
+        await eventually(lambda: len(engine.observer.crashes) == 2, "both crash")
+        await eventually(lambda: not engine.worker.scheduler.held, "both are done")
+        assert engine.published("m1").kind == "success"
+        assert engine.published("m2").kind == "failure"
+        assert not engine.published("m1").copies.get(OUTBOX)
+        assert not engine.published("m2").copies.get(OUTBOX)
+
+
+async def test_a_crash_after_the_mail_was_accepted_sends_a_copy_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> bytes:
+        raise RuntimeError("a bug")
+
+    async with Engine() as engine:
+        engine.may_crash = True
+        monkeypatch.setattr("relayq.delivery.publisher.append_attempt", broken)
+        await engine.serve([*opening(), *transaction()])
+        await engine.send(mail("m1"))
+        assert (await engine.waiting("m1")).body(OUTBOX)["possible-duplicate"] is True
+
+
 async def test_a_crash_before_a_message_is_understood_sends_it_back_as_it_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

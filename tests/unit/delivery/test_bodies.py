@@ -163,13 +163,14 @@ async def test_tidying_never_raises(desk: Desk) -> None:
     assert desk.bodies.counts.deletes == 1
 
 
-async def test_tidying_catches_a_bug_of_a_driver(desk: Desk) -> None:
+async def test_tidying_and_saving_catch_a_bug_of_a_driver(desk: Desk) -> None:
     async def break_down(verb: str, key: str) -> None:
         raise ZeroDivisionError
 
     desk.store.before = break_down
     await desk.bodies.delete("k")
-    assert [type(crash.error) for crash in desk.observer.crashes] == [ZeroDivisionError]
+    assert not await desk.save(), "the content stays in the message"
+    assert [type(crash.error) for crash in desk.observer.crashes] == [ZeroDivisionError] * 2
 
 
 async def test_tidying_takes_no_longer_than_any_operation() -> None:

@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 import string
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from relayq.delivery.publisher import Publisher, PublisherRules
 from relayq.model import Attempt, DeliveryState, Outcome, ResultQueues, ResultType
 from relayq.model.message_json import ParseRules, decode_members, parse_message
 from relayq.model.timestamp import format_timestamp
-from relayq.ports import Properties, Publication, QueueRole
+from relayq.ports import OutboxItem, Properties, Publication, PublicationTooLargeError, QueueRole
 from tests.support.engine import eventually, mail
 
 OUTBOX = "outbox"
@@ -31,6 +32,16 @@ class SmallBroker(MemoryBroker):
     @property
     def max_publish_bytes(self) -> int:
         return 400
+
+
+class StrictBroker(MemoryBroker):
+    """Takes less than it says for the outbox."""
+
+    def settle(self, item: OutboxItem, publications: Sequence[Publication]) -> Awaitable[None]:
+        for one in publications:
+            if one.role is QueueRole.OUTBOX and len(one.body) > 400 and not one.is_verbatim:
+                raise PublicationTooLargeError("too large")
+        return super().settle(item, publications)
 
 
 class Desk:
@@ -116,8 +127,18 @@ async def test_a_retry_too_large_even_when_compressed_is_a_failure_with_the_resu
     assert desk.broker.unsettled == []
 
 
-async def test_a_message_that_only_waits_goes_back_as_it_came_when_it_is_too_large() -> None:
-    desk = Desk(SmallBroker)
+async def test_a_retry_the_broker_refuses_unexpectedly_is_a_failure_too() -> None:
+    desk = Desk(StrictBroker)
+    assert await publish(desk, Outcome.RETRY, mime=random_text(700)) is Outcome.FAILURE
+    assert {copy.queue for copy in desk.broker.published[1:]} == {"results", "failure"}
+    assert json.loads(desk.copies("failure")[0].body)["results"][-1]["code"] == 451
+    assert "too large" in desk.observer.warnings[0].text
+    assert desk.broker.unsettled == []
+
+
+@pytest.mark.parametrize("kind", [SmallBroker, StrictBroker])
+async def test_a_message_that_only_waits_goes_back_as_it_came_when_it_is_too_large(kind: type[MemoryBroker]) -> None:
+    desk = Desk(kind)
     item, entry, message = await desk.consume(mail("m1", mime=random_text(700)))
     await desk.publisher.give_back(item, entry, message, desk.clock.now(), 60.0, "test")
     [copy] = desk.copies(OUTBOX)

@@ -24,7 +24,15 @@ from relayq.adapters.rabbitmq.link import Link, Log, RareLog
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
 from relayq.adapters.rabbitmq.pending import MessageEncoder, PendingPublish
 from relayq.adapters.rabbitmq.properties import decode_properties
-from relayq.ports import BrokerError, BrokerUnavailableError, Clock, Parking, Publication, QueueRole
+from relayq.ports import (
+    BrokerError,
+    BrokerUnavailableError,
+    Clock,
+    Parking,
+    Publication,
+    PublicationTooLargeError,
+    QueueRole,
+)
 
 # Queue names come from messages, so what is remembered of them is bounded.
 REMEMBERED_QUEUES = 10_000
@@ -200,7 +208,7 @@ class Publisher:
         assert connection is not None
         assert channel is not None
         if len(pending.body) > self._limit_told and not self._shrink(pending):
-            self._report(pending)
+            self._reject(pending)
             return
         pending.queue = queue
         pending.is_returned = False
@@ -354,6 +362,18 @@ class Publisher:
             pending.compress()
         return len(pending.body) <= self._limit_told
 
+    def _reject(self, pending: PendingPublish) -> None:
+        """It is over the broker's limit even when compressed.
+
+        The engine respects the limit it knows, so this happens once, when a broker is configured below its default.
+        A mail must not get lost by it: whoever settles or publishes it decides what becomes of it.
+        """
+        if pending.publication.role is QueueRole.OUTBOX:
+            text = f"a message of {len(pending.body)} octets is larger than the broker takes ({self._limit_told})"
+            pending.fail(PublicationTooLargeError(text))
+        else:
+            self._report(pending)
+
     def _give_up(self, pending: PendingPublish) -> None:
         """Nobody can route it: a result is reported and counts as done, anything else is kept and tried again."""
         if pending.publication.parking is not None and not pending.is_unparkable:
@@ -365,11 +385,7 @@ class Publisher:
             self._report(pending)
 
     def _report(self, pending: PendingPublish) -> None:
-        """It cannot be published, now or later; the listener writes it to the log, and the message is done.
-
-        That is also what becomes of a copy for the outbox that is over the broker's limit even when compressed: the
-        engine respects the limit it knows, so this happens once, when a broker is configured below its default.
-        """
+        """It cannot be published, now or later; the listener writes it to the log, and the message is done."""
         self._on_unroutable(pending.publication)
         pending.settlement.one_done()
 

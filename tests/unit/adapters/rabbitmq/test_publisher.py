@@ -15,7 +15,14 @@ from pamqp import commands
 
 from relayq.adapters.rabbitmq import RabbitMqBroker
 from relayq.adapters.rabbitmq.declarer import Declarer
-from relayq.ports import BrokerUnavailableError, Properties, Publication, QueueRole
+from relayq.ports import (
+    BrokerUnavailableError,
+    OutboxItem,
+    Properties,
+    Publication,
+    PublicationTooLargeError,
+    QueueRole,
+)
 from tests.unit.adapters.rabbitmq.conftest import QUICK, Rig, result, soon, to_outbox
 from tests.unit.adapters.rabbitmq.fake_broker import FakeSession, Published
 
@@ -502,23 +509,58 @@ async def test_a_message_too_large_is_compressed_and_the_others_go_out_again(rig
     assert broker.max_publish_bytes == 2000
 
 
-@pytest.mark.parametrize("make", [result, to_outbox])
-async def test_a_message_too_large_even_then_is_reported(rig: Rig, make: Callable[[bytes], Publication]) -> None:
+async def refused_as_too_large(rig: Rig, make: Callable[[bytes], Publication]) -> tuple[RabbitMqBroker, Publication]:
+    """A publication the broker does not take, and a small one that goes out again."""
     rig.server.script.confirm = False
     broker, session = await rig.open(queues=("results",))
-    noise = zlib.compress(bytes(range(256)) * 20, 0)
-    tasks = [publish(broker, make(body)) for body in (noise, b"small")]
+    large = make(zlib.compress(bytes(range(256)) * 20, 0))
+    tasks = [publish(broker, one) for one in (large, make(b"small"))]
     first, *_ = await published(session, 2)
-    session.close_channel(first.channel, 406, TOO_LARGE.format(len(noise), 20))
+    session.close_channel(first.channel, 406, TOO_LARGE.format(len(large.body), 20))
     rig.server.script.confirm = True
-    await soon(asyncio.gather(*tasks))
-    assert rig.recorder.unroutables.get_nowait().body == noise
+    outcomes = await soon(asyncio.gather(*tasks, return_exceptions=True))
+    assert outcomes[1] is None
+    if make is to_outbox:
+        assert isinstance(outcomes[0], PublicationTooLargeError)
+        assert "larger than the broker takes (20)" in str(outcomes[0])
+    else:
+        assert outcomes[0] is None
     session = await rig.server.session()
     assert (await session.next_published()).body == b"small"
-    await soon(broker.publish([make(noise)]))  # known by now: not even tried
-    assert rig.recorder.unroutables.get_nowait().body == noise
     assert session.published.empty()
+    return broker, large
+
+
+async def test_a_result_too_large_even_then_is_reported(rig: Rig) -> None:
+    broker, large = await refused_as_too_large(rig, result)
+    assert rig.recorder.unroutables.get_nowait().body == large.body
+    await soon(broker.publish([large]))  # known by now: not even tried
+    assert rig.recorder.unroutables.get_nowait().body == large.body
     assert rig.server.attempts == 2
+
+
+async def test_a_message_for_the_outbox_too_large_even_then_is_refused_and_not_forgotten(rig: Rig) -> None:
+    broker, large = await refused_as_too_large(rig, to_outbox)
+    with pytest.raises(PublicationTooLargeError):
+        await soon(broker.publish([large]))
+    assert rig.recorder.unroutables.empty()
+    assert rig.server.attempts == 2
+
+
+async def test_an_item_whose_copy_is_refused_is_not_acknowledged(rig: Rig) -> None:
+    broker, large = await refused_as_too_large(rig, to_outbox)
+    items: asyncio.Queue[OutboxItem] = asyncio.Queue()
+    await soon(broker.consume("outbox", 2, items.put_nowait))
+    session = await rig.server.session()
+    for body in (b"x", b"y"):
+        session.deliver(body)
+    first, second = await soon(items.get()), await soon(items.get())
+    with pytest.raises(PublicationTooLargeError):
+        await soon(broker.settle(first, [result(b"r"), large]))
+    await soon(broker.settle(second, [result(b"s")]))
+    assert (await session.next_answer(commands.Basic.Ack)).delivery_tag == 2
+    await soon(broker.settle(first, [result(b"t")]))
+    assert (await session.next_answer(commands.Basic.Ack)).delivery_tag == 1
 
 
 # Losses
