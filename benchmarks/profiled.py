@@ -21,7 +21,7 @@ def main() -> None:
     """Take the file's name from the command line and run the rest."""
     target = Path(sys.argv[1])
     module, arguments = sys.argv[3], sys.argv[4:]
-    profile = cProfile.Profile(time.thread_time_ns, 1e-9)
+    profile = cProfile.Profile(time.thread_time_ns, 1e-9, builtins=False)
     is_running = False
     started = 0.0
 

@@ -1,9 +1,9 @@
 """Where the CPU of a message goes: µs per stage of its way through relayq.
 
 One worker drains the outbox of ``benchmarks.macro``. Over the second quarter of the messages its CPU is measured as the
-kernel accounts it; over the second half it runs under a profile by CPU time. Each function's own time goes to the stage
-of its module, that of built-in functions to the stage of their caller. What profiling costs per call is measured
-and taken off; the shares that remain are applied to the CPU measured without the profile.
+kernel accounts it; over the second half it runs under a profile by CPU time. Each function's own time, with that of the
+built-in functions it calls, goes to the stage of its module. What profiling costs per call is measured and taken off;
+the shares that remain are applied to the CPU measured without the profile.
 
     python -m benchmarks.stages
     python -m benchmarks.stages --messages 40000 --json benchmarks/results/stages.json
@@ -21,7 +21,8 @@ import pstats
 import signal
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,23 @@ def stage_of(file: str) -> str:
     return next((name for name, heads in STAGES if module.startswith(heads)), REST)
 
 
-def cost_of_a_call() -> tuple[float, float]:
-    """Seconds that the profile adds to a call: what it charges to the function, and all."""
+@dataclass(frozen=True, slots=True)
+class CallCost:
+    """Seconds that the profile adds to a call of a function.
+
+    Attributes:
+        own: Charged to the function.
+        caller: Charged to who calls it.
+        hidden: Charged to nobody.
+    """
+
+    own: float
+    caller: float
+    hidden: float
+
+
+def cost_of_a_call() -> CallCost:
+    """Measure an empty function with and without the profile."""
 
     def nothing() -> None:
         pass
@@ -78,29 +94,41 @@ def cost_of_a_call() -> tuple[float, float]:
     before = time.thread_time()
     loop()
     bare = time.thread_time() - before
-    profile = cProfile.Profile(time.thread_time_ns, 1e-9)
+    profile = cProfile.Profile(time.thread_time_ns, 1e-9, builtins=False)
     before = time.thread_time()
     profile.runcall(loop)
     elapsed = time.thread_time() - before
-    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
-    charged = sum(entry[2] for entry in stats.values())
-    return max(charged - bare, 0.0) / CALIBRATION_CALLS, max(elapsed - bare, 0.0) / CALIBRATION_CALLS
+    stats: dict[FunctionKey, Any] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    own, caller = (next(entry[2] for key, entry in stats.items() if key[2] == name) for name in ("nothing", "loop"))
+    hidden = elapsed - own - caller
+    return CallCost(*(max(value, 0.0) / CALIBRATION_CALLS for value in (own, caller - bare, hidden)))
 
 
-def seconds_per_stage(stats: dict[FunctionKey, Any], per_call: float) -> Counter[str]:
-    """CPU seconds by stage, without what the profile cost.
+def own_seconds(stats: dict[FunctionKey, Any], cost: CallCost) -> dict[FunctionKey, float]:
+    """CPU seconds of each function's own, without what the profile cost.
 
     Args:
         stats: As ``pstats`` keeps them: calls, own time and callers by function.
-        per_call: Seconds to take off for each call.
+        cost: Of a call.
     """
-    seconds: Counter[str] = Counter()
-    for (file, _, _), (_, calls, own, _, callers) in stats.items():
-        if file == "~" and callers:  # built in
-            for (caller, _, _), (_, part_calls, part_own, _) in callers.items():
-                seconds[stage_of(caller)] += max(part_own - part_calls * per_call, 0.0)
-        else:
-            seconds[stage_of(file)] += max(own - calls * per_call, 0.0)
+    outward: Counter[FunctionKey] = Counter()
+    for *_, callers in stats.values():
+        for caller, counts in callers.items():
+            outward[caller] += counts[1]
+    return {
+        key: max(own - calls * cost.own - outward[key] * cost.caller, 0.0)
+        for key, (_, calls, own, _, _) in stats.items()
+    }
+
+
+def seconds_per_stage(stats: dict[FunctionKey, Any], cost: CallCost, elapsed: float) -> dict[str, float]:
+    """The same by stage; what no function had of the ``elapsed`` CPU seconds is the rest."""
+    seconds: dict[str, float] = defaultdict(float)
+    for key, own in own_seconds(stats, cost).items():
+        seconds[stage_of(key[0])] += own
+    charged = sum(entry[2] for entry in stats.values())
+    calls = sum(entry[1] for entry in stats.values())
+    seconds[REST] += max(elapsed - charged - calls * cost.hidden, 0.0)
     return seconds
 
 
@@ -130,9 +158,9 @@ async def measure(given: argparse.Namespace, node: RabbitMqNode, sink: SmtpSink,
     return own / (middle - first) * 1e6
 
 
-def show_functions(stats: dict[FunctionKey, Any], per_call: float, count: int, messages: int) -> None:
+def show_functions(stats: dict[FunctionKey, Any], cost: CallCost, count: int, messages: int) -> None:
     """The functions with most time of their own."""
-    costs = [(own - calls * per_call, calls, key) for key, (_, calls, own, _, _) in stats.items()]
+    costs = [(own, stats[key][1], key) for key, own in own_seconds(stats, cost).items()]
     for own, calls, (file, line, name) in sorted(costs, reverse=True)[:count]:
         shown = file.rpartition("src/")[2] or file
         print(f"{own / messages * 1e6:8.2f} µs  {calls / messages:7.2f} calls  {shown}:{line} {name}")
@@ -157,11 +185,8 @@ def main() -> None:
         own_us = uvloop.run(measure(given, node, sink, target))
         stats: dict[FunctionKey, Any] = pstats.Stats(str(target)).stats  # type: ignore[attr-defined]
         elapsed = float(target.with_suffix(".seconds").read_text(encoding="ascii"))
-    per_call, all_per_call = cost_of_a_call()
-    seconds = seconds_per_stage(stats, per_call)
-    charged = sum(entry[2] for entry in stats.values())
-    calls = sum(entry[1] for entry in stats.values())
-    seconds[REST] += max(elapsed - charged - calls * (all_per_call - per_call), 0.0)
+    cost = cost_of_a_call()
+    seconds = seconds_per_stage(stats, cost, elapsed)
     total = sum(seconds.values())
     stages = [
         {"stage": name, "us": round(seconds[name] / total * own_us, 1)} for name in (*(s for s, _ in STAGES), REST)
@@ -170,7 +195,7 @@ def main() -> None:
     for stage in stages:
         print(f"  {stage['stage']:28} {stage['us']:7.1f} µs")
     if given.functions:
-        show_functions(stats, per_call, given.functions, given.messages // 2)
+        show_functions(stats, cost, given.functions, given.messages // 2)
     if given.json:
         figures = {"own_us": round(own_us, 1), "size": given.size, "messages": given.messages, "stages": stages}
         write_record(given.json, "stages", figures, where=where, settings=given.set)

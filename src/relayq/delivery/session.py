@@ -322,6 +322,7 @@ class Session(asyncio.Protocol):
 
     def _move_deadline(self) -> None:
         now = self._loop.time()
+        state = None if self._client is None else self._client.state
         if self._is_quitting:
             seconds = self._timeouts.quit
         elif self._is_write_paused:
@@ -333,12 +334,14 @@ class Session(asyncio.Protocol):
         elif self._waiter is None:
             seconds = self._timeouts.ehlo  # RSET
         else:
-            seconds = self._limits[self.client.state]
+            assert state is not None
+            seconds = self._limits[state]
         deadline = now + seconds
-        self._timed_state = None if self._client is None else self._client.state
+        self._timed_state = state
         # Once the content is out, its reply is waited for: breaking off then could only send the mail twice.
-        if self._attempt_deadline is not None and (self._is_write_paused or self._timed_state is not _MESSAGE):
-            deadline = min(deadline, self._attempt_deadline)
+        limit = self._attempt_deadline
+        if limit is not None and limit < deadline and (self._is_write_paused or state is not _MESSAGE):
+            deadline = limit
         self._deadline = deadline
         if self._timer is None:
             self._arm(deadline)
