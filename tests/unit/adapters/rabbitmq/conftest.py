@@ -31,6 +31,7 @@ class Recorder:
         self.losses: asyncio.Queue[None] = asyncio.Queue()
         self.unroutables: asyncio.Queue[Publication] = asyncio.Queue()
         self.lines: list[tuple[str, str]] = []
+        self.replacements: list[Publication | None] = []
 
     def flow_changed(self, *, blocked: bool) -> None:
         self.flow.put_nowait(blocked)
@@ -39,7 +40,7 @@ class Recorder:
         self.losses.put_nowait(None)
 
     def replace_copy(self, publication: Publication) -> Publication | None:
-        return publication
+        return self.replacements.pop(0) if self.replacements else publication
 
     def unroutable(self, publication: Publication) -> None:
         self.unroutables.put_nowait(publication)

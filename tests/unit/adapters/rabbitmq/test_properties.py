@@ -260,3 +260,27 @@ def test_a_damaged_header_table_counts_nothing() -> None:
     entry = b"\x10x-delivery-countI\x00\x00"
     damaged = b"\x20\x00" + len(entry).to_bytes(4, "big") + entry
     assert decode_properties(damaged).delivery_count == 0
+
+
+def test_the_identity_of_a_copy_comes_back_and_is_not_repeated() -> None:
+    copy_id = bytes(range(16))
+    headers = table({"x-tenant": "shop"})
+    block = encode_properties(
+        Properties(headers=headers, copy_id=b"o" * 16), persistent=True, content_encoding=None, copy_id=copy_id
+    )
+
+    decoded = decode_properties(block)
+
+    assert decoded.copy_id == copy_id
+    assert decoded.headers == headers
+    again = encode_properties(decoded, persistent=True, content_encoding=None)
+    assert decode_properties(again).copy_id == b""
+
+
+@pytest.mark.parametrize("value", ["", "zz", "00" * 15, "00" * 17, "0" * 31, "é" * 16, 7, None, True, bytearray(16)])
+def test_an_identity_that_is_none_of_ours_is_none(value: Any) -> None:
+    properties = decode_properties(block_of(headers={"x-relayq-copy": value, "x-tenant": "shop"}))
+
+    assert properties.copy_id == b""
+    assert b"relayq" not in properties.headers
+    assert b"tenant" in properties.headers

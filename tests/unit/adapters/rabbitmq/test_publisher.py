@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from pamqp import commands
 
@@ -764,3 +765,56 @@ async def test_a_reload_changes_what_is_published_from_then_on(rig: Rig) -> None
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _copy(name: bytes) -> Publication:
+    return msgspec.structs.replace(to_outbox(b"mail"), copy_id=name * 16)
+
+
+def _copy_header(one: Published) -> str:
+    return str(one.properties.headers["x-relayq-copy"])
+
+
+async def test_a_copy_whose_confirm_was_lost_is_published_as_another_one(rig: Rig) -> None:
+    rig.server.script.confirm = False
+    rig.recorder.replacements = [_copy(b"2")]
+    broker, session = await rig.open(queues=("outbox",))
+    task = publish(broker, _copy(b"1"), result(b"r", "outbox"))
+    first, _ = await published(session, 2)
+    session.cut()
+    session = await rig.server.session()
+    again, other = await published(session, 2)
+    assert (_copy_header(first), _copy_header(again)) == ("31" * 16, "32" * 16)
+    assert other.properties.headers is None, "a result has no identity, and comes again as it is"
+    session.send(again.channel, commands.Basic.Ack(other.tag, True))
+    await soon(task)
+
+
+async def test_a_copy_that_arrived_is_not_published_again(rig: Rig) -> None:
+    rig.server.script.confirm = False
+    rig.recorder.replacements = [None]
+    broker, session = await rig.open(queues=("outbox",))
+    task = publish(broker, _copy(b"1"))
+    await published(session, 1)
+    session.cut()
+    session = await rig.server.session()
+    await soon(task)
+    assert session.all_published() == []
+
+
+async def test_a_copy_that_never_left_keeps_its_identity(rig: Rig) -> None:
+    """Only what was published before is in doubt, not what waits for its turn."""
+    rig.server.script.confirm = False
+    broker, session = await rig.open(queues=("outbox",), throttle=1)
+    publish(broker, result(b"first", "outbox"))
+    waiting = publish(broker, _copy(b"1"))
+    await published(session, 1)
+    session.cut()
+    session = await rig.server.session()
+    (first,) = await published(session, 1)
+    rig.recorder.replacements = [None]
+    session.send(first.channel, commands.Basic.Ack(first.tag))
+    (second,) = await published(session, 1)
+    assert _copy_header(second) == "31" * 16
+    session.send(second.channel, commands.Basic.Ack(second.tag))
+    await soon(waiting)
