@@ -35,6 +35,7 @@ class LedgerEntry(JournalEntry):
     Attributes:
         epoch: Consumer connections lost before the message was handed out.
         is_settled: Everything that follows from the outcome is confirmed.
+        is_used_up: A redelivery was matched with it, and the next with this key is another message.
         chain: List in which a redelivery can be matched with it, ``None`` when it cannot.
         older: Twin listed before this one.
         newer: Twin listed after this one.
@@ -42,12 +43,13 @@ class LedgerEntry(JournalEntry):
         askers: Told about the outcome, or that there will be none, for redeliveries to other processes.
     """
 
-    __slots__ = ("askers", "chain", "epoch", "is_settled", "newer", "older", "waiting")
+    __slots__ = ("askers", "chain", "epoch", "is_settled", "is_used_up", "newer", "older", "waiting")
 
     def __init__(self, key: bytes, epoch: int) -> None:
         super().__init__(key)
         self.epoch = epoch
         self.is_settled = False
+        self.is_used_up = False
         self.chain: dict[bytes, LedgerEntry] | None = None
         self.older: LedgerEntry | None = None
         self.newer: LedgerEntry | None = None
@@ -121,6 +123,8 @@ class OutcomeLedger:
             return False
         self.hits += 1
         self._unlist(entry)
+        if not item.properties.message_id and not item.identity:
+            self._use_up(entry)
         if entry.is_settled:
             self.acknowledge(item)
         else:
@@ -158,6 +162,7 @@ class OutcomeLedger:
         self.hits += 1
         if not is_unique:
             self._unlist(entry)
+            self._use_up(entry)
         if entry.is_settled:
             asker(True)
         elif entry.askers is None:
@@ -165,6 +170,12 @@ class OutcomeLedger:
         else:
             entry.askers.append(asker)
         return True
+
+    def _use_up(self, entry: LedgerEntry) -> None:
+        """A redelivery took its place: no other process may take a twin, which it has not started, for it as well."""
+        entry.is_used_up = True
+        if entry.is_settled and self._journal is not None:
+            self._journal.note_used_up(entry)
 
     def _perhaps_sent(self, key: bytes) -> LedgerEntry | None:
         """The message that was acknowledged before a channel was lost, unless it may as well be a twin of it."""
@@ -268,7 +279,7 @@ class OutcomeLedger:
             entry.epoch = self._epoch
         is_acknowledged = entry.epoch == self._epoch
         if self._journal is not None:
-            self._journal.note_done(entry, is_acknowledged=is_acknowledged)
+            self._journal.note_done(entry, is_acknowledged=is_acknowledged or entry.is_used_up)
         if is_acknowledged:
             self._unlist(entry)
             self._remember(now, entry)
@@ -315,6 +326,7 @@ class OutcomeLedger:
         for entry in [entry for entry in self._awaited if entry.waiting is not None and not entry.waiting.is_held]:
             self._awaited.discard(entry)
             entry.waiting = None
+            entry.is_used_up = False
             self._list(entry, self._certain)
 
     @staticmethod

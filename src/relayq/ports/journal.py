@@ -107,6 +107,10 @@ class OutcomeJournal(Protocol):
         """Everything that follows is confirmed, and the acknowledgement on its way if the channel was still there."""
         ...
 
+    def note_used_up(self, entry: JournalEntry) -> None:
+        """What was noted as done, and not acknowledged, was matched with its redelivery: it will not come again."""
+        ...
+
     def note_twin(self, key: bytes) -> None:
         """A second message with this key is in hand."""
         ...

@@ -248,6 +248,11 @@ class FileJournal:
         if self._lazy_timer is None:
             self._lazy_timer = self._loop.call_later(LAZY_SECONDS, self._flush_lazy)
 
+    def note_used_up(self, entry: JournalEntry) -> None:
+        """What was noted as done, and not acknowledged, was matched with its redelivery; others know at once."""
+        if entry.number in self._entries:
+            self._write(records.done(self._now(), (entry.number,)))
+
     def note_twin(self, key: bytes) -> None:
         """A second message with this key is in hand."""
         self._write(records.twin(key))
@@ -446,6 +451,10 @@ class FileJournal:
         """What is known about an earlier hand-out; each one is recalled once, except a ``RUNNING`` one."""
         self._read_others()
         found, is_ambiguous = self._past.find(key)
+        if any(entry.run.is_alive for entry in found):
+            self._read_at = 0.0  # what it noted in this moment may be that its message came back already
+            self._read_others()
+            found, is_ambiguous = self._past.find(key)
         if not found:
             return None
         entry = next((entry for entry in found if not entry.run.is_alive or entry.done_at is not None), found[0])
