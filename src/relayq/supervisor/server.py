@@ -183,6 +183,7 @@ class Supervisor:
     def _beat(self) -> None:
         """Tell the service manager that the loop runs, and now and then what it is doing."""
         self._manager.alive()
+        self._changed()  # one worker in this process tells nobody when it has connected again
         if self._is_ready and not self._is_stopping:
             self._manager.status(self.status())
         watchdog = self._manager.watchdog_seconds
