@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.fleet import CountingSink, collect, is_gone, kill, message, opened, settings_for, until, workers_of
 from tests.support.relayq_process import RelayqProcess
 
-COUNT = 400
+COUNT = 300
 MOST = 6
 SLOW = "message * slow=0.03 250 ok"
 
@@ -45,8 +45,9 @@ async def test_the_workers_of_a_killed_supervisor_end_in_order(tmp_path: Path) -
         before = len(sink.messages)
         assert before < COUNT
         # What had been sent has its result, and what had not is still there: a second start sends exactly the rest.
-        with RelayqProcess(tmp_path, settings_for(tmp_path, sink)):
+        with RelayqProcess(tmp_path, settings_for(tmp_path, sink)) as relayq:
             results = await collect(broker, COUNT)
+            assert await asyncio.to_thread(relayq.stop) == 0, relayq.log
     assert set(results) == set(range(COUNT))
     assert set(results.values()) == {1}
     assert set(sink.deliveries.values()) == {1}

@@ -138,7 +138,7 @@ async def test_the_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_a_stop_under_load_keeps_its_time_and_sends_nothing_twice(tmp_path: Path) -> None:
-    count = 400
+    count = 300
     async with CountingSink("message * slow=0.05 250 ok") as sink, opened(tmp_path) as broker:
         await broker.publish([message(number) for number in range(count)])
         with RelayqProcess(tmp_path, settings_for(tmp_path, sink, shutdown_timeout=5)) as relayq:
@@ -148,8 +148,9 @@ async def test_a_stop_under_load_keeps_its_time_and_sends_nothing_twice(tmp_path
             assert time.monotonic() - began < 5 + 2
         sent = len(sink.messages)
         assert sent < count
-        with RelayqProcess(tmp_path, settings_for(tmp_path, sink)):
+        with RelayqProcess(tmp_path, settings_for(tmp_path, sink)) as relayq:
             assert set(await collect(broker, count)) == set(range(count))
+            assert await asyncio.to_thread(relayq.stop) == 0, relayq.log
     assert len(sink.messages) == count, f"{len(sink.messages) - count} of {sent} were sent again"
 
 
