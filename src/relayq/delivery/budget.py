@@ -63,11 +63,6 @@ class Allowance:
         self._hungry: dict[Claimant, None] = {}
 
     @property
-    def is_contested(self) -> bool:
-        """Somebody is hungry."""
-        return bool(self._hungry)
-
-    @property
     def borrowed(self) -> int:
         """Permits to be given back some time."""
         return self._borrowed

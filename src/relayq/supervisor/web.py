@@ -39,11 +39,6 @@ class WebServer:
             self._close_sockets()
             raise
 
-    @property
-    def addresses(self) -> list[tuple[str, int]]:
-        """Where it listens."""
-        return [end.getsockname()[:2] for end, _ in self._sockets]
-
     async def start(self, states: Callable[[], Sequence[State]], metrics: Callable[[], str]) -> None:
         """Answer.
 
