@@ -21,15 +21,18 @@ class ScriptedSink:
 
     Args:
         script: What is not simply accepted; the lines ``relayq sink --script`` reads.
+        host: Where it listens.
+        port: Its port, 0 = a free one.
     """
 
-    def __init__(self, script: str = "") -> None:
+    def __init__(self, script: str = "", host: str = "127.0.0.1", port: int = 0) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="relayq-bench-")
         path = Path(self._folder.name) / "sink.txt"
         path.write_text(script, encoding="utf-8")
-        self.port = free_port("127.0.0.1")
+        self._host = host
+        self.port = port or free_port(host)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "relayq", "sink", "--listen", f"127.0.0.1:{self.port}", "--script", str(path)],
+            [sys.executable, "-m", "relayq", "sink", "--listen", f"{host}:{self.port}", "--script", str(path)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -40,7 +43,7 @@ class ScriptedSink:
 
     def __enter__(self) -> Self:
         limit = time.monotonic() + START_SECONDS
-        while not is_listening("127.0.0.1", self.port):
+        while not is_listening(self._host, self.port):
             if time.monotonic() > limit or self._process.poll() is not None:
                 raise SystemExit("the scripted sink did not start")
             time.sleep(0.05)

@@ -80,7 +80,7 @@ def process_figures(pid: int) -> tuple[float, int]:
 
 
 class EveryDomain(asyncio.DatagramProtocol):
-    """Answers MX with one host and A with 127.0.0.1, whatever the name."""
+    """Answers MX with one host and A with 127.0.0.1, whatever the name; those of ``badN.…`` are at 127.0.0.N."""
 
     def __init__(self) -> None:
         self.queries = 0
@@ -97,12 +97,20 @@ class EveryDomain(asyncio.DatagramProtocol):
         (kind,) = struct.unpack_from(">H", data, end - 4)
         record = b""
         if kind == 1:
-            record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 3600, 4) + b"\x7f\0\0\1"
+            record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 3600, 4) + bytes((127, 0, 0, self._place(data)))
         elif kind == 15:
-            host = b"".join(bytes((len(part),)) + part.encode() for part in MX_HOST.split(".")) + b"\0"
+            place = self._place(data)
+            name = MX_HOST if place == 1 else f"bad{place}.bench.test"
+            host = b"".join(bytes((len(part),)) + part.encode() for part in name.split(".")) + b"\0"
             record = b"\xc0\x0c" + struct.pack(">HHIHH", 15, 1, 3600, len(host) + 2, 10) + host
         header = data[:2] + struct.pack(">HHHHH", 0x8580, 1, 1 if record else 0, 0, 0)
         self._transport.sendto(header + data[12:end] + record, addr)
+
+    @staticmethod
+    def _place(question: bytes) -> int:
+        """Last number of the address."""
+        label = question[13:17]
+        return label[3] - ord("0") if label.startswith(b"bad") else 1
 
 
 async def serve_dns() -> tuple[int, EveryDomain, asyncio.DatagramTransport]:

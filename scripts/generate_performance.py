@@ -243,9 +243,9 @@ def _fairness(record: Record) -> Section:
     figures = record["figures"]
     rows = [(one["what"], f"{one['per_second']:,.0f}", f"{one['share']:.2f}") for one in figures["cases"]]
     text = (
-        f"## Fairness\n\n{figures['messages']:,} messages for {figures['domains']:,} domains, and as many more for one "
-        f"that is dead, slow or refuses connections beyond its limit. What the others get, in messages per second.\n\n"
-        + _table(("the bad one", "others, msg/s", "share"), rows)
+        f"## Fairness\n\n{figures['messages']:,} messages for {figures['domains']:,} domains, and among them, one of "
+        f"{figures['every']}, those for one that never greets, is slow, or puts everything off. What the others "
+        f"get, in messages per second.\n\n" + _table(("the bad one", "others, msg/s", "share"), rows)
     )
     return text, {}
 
