@@ -24,6 +24,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.macro import Bench
+from benchmarks.record import machine, write_record
 from benchmarks.support import serve_dns
 from relayq.adapters.journal import FileJournal, JournalOptions, SyncMode
 from relayq.delivery.decision import Decision, encode_decision
@@ -71,8 +72,8 @@ async def alone(folder: Path, messages: int, sync: SyncMode) -> float:
     return cost
 
 
-async def whole(messages: int, runs: int, settings: dict[str, list[str]]) -> None:
-    """A worker with each of some settings, in turn."""
+async def whole(messages: int, runs: int, settings: dict[str, list[str]]) -> list[dict[str, object]]:
+    """A worker with each of some settings, in turn; medians of each."""
     given = argparse.Namespace(
         messages=messages, queued=0, size=10_240, domains=1, set=[], profile=None, rate=0, latency=False
     )
@@ -85,10 +86,13 @@ async def whole(messages: int, runs: int, settings: dict[str, list[str]]) -> Non
                 given.set = ["smtp-threads=1", *options]
                 figures[name].append(await bench.product())
         dns.close()
+    medians: list[dict[str, object]] = []
     for name, found in figures.items():
         own = statistics.median(figure["own_us"] for figure in found)
         rate = statistics.median(figure["per_second"] for figure in found)
         print(f"{name:24} {own:7.1f} µs own CPU per message   {rate:7.0f} messages/s")
+        medians.append({"journal": name, "own_us": own, "per_second": rate})
+    return medians
 
 
 def main() -> None:
@@ -98,14 +102,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--path", type=Path, help="folder for the files; default: a temporary one")
     parser.add_argument("--macro", action="store_true", help="measure a whole worker instead")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="with --macro")
     given = parser.parse_args()
+    where = machine()
     if given.macro:
         settings = {
             "without": ["journal-directory="],
             "journal-sync: second": ["journal-sync=second"],
             "journal-sync: always": ["journal-sync=always"],
         }
-        uvloop.run(whole(given.messages, given.runs, settings))
+        medians = uvloop.run(whole(given.messages, given.runs, settings))
+        if given.json:
+            write_record(given.json, "journal", {"messages": given.messages, "medians": medians}, where=where)
         return
     for sync in SyncMode:
         with tempfile.TemporaryDirectory(dir=given.path) as folder:

@@ -27,6 +27,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.record import machine, write_record
 from relayq.adapters.store import open_store
 from relayq.config.store_address import parse_store_address
 from tests.support.stores.databases import MariaDbServer, PostgreSqlServer, RedisServer
@@ -75,8 +76,8 @@ async def measure(work: Sequence[Callable[[], Awaitable[object]]], tasks: int) -
     return (time.perf_counter() - wall) / len(work) * 1e6, (time.process_time() - own) / len(work) * 1e6
 
 
-async def run(name: str, address: str, given: argparse.Namespace) -> None:
-    """One line of the table."""
+async def run(name: str, address: str, given: argparse.Namespace) -> dict[str, object]:
+    """One line of the table, printed and returned."""
     store = open_store(parse_store_address(address), given.threads)
     expire_at = datetime.now(UTC) + timedelta(hours=1)
     keys = [f"benchmark-{number}" for number in range(given.bodies)]
@@ -90,6 +91,8 @@ async def run(name: str, address: str, given: argparse.Namespace) -> None:
     ]
     await store.close()
     print(f"{name:12}", *(f"{wall:9.0f} {own:9.0f}" for wall, own in figures))
+    operations = zip(("save", "load", "delete"), figures, strict=True)
+    return {"store": name} | {what: {"wall_us": wall, "own_us": own} for what, (wall, own) in operations}
 
 
 def main() -> None:
@@ -99,7 +102,10 @@ def main() -> None:
     parser.add_argument("--bodies", type=int, default=2000)
     parser.add_argument("--tasks", type=int, default=16, help="operations wanted at the same time")
     parser.add_argument("--threads", type=int, default=2, help="storage-threads")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
+    where = machine()
+    rows: list[dict[str, object]] = []
     print(f"{'':12}", *(f"{what:>19}" for what in ("save", "load", "delete")))
     print(f"{'µs':12}", *(f"{'wall':>9} {'CPU':>9}" for _ in range(3)))
     with ExitStack() as stack:
@@ -110,7 +116,9 @@ def main() -> None:
                 address = stack.enter_context(SERVERS[store]()).address
             elif store in ENGINES:
                 address = f"{'dir' if store == 'directory' else store}://{folder}/{store}/bodies"
-            uvloop.run(run(store if store in ENGINES else "", address, given))
+            rows.append(uvloop.run(run(store if store in ENGINES else "", address, given)))
+    if given.json:
+        write_record(given.json, "stores", {"bodies": given.bodies, "tasks": given.tasks, "stores": rows}, where=where)
 
 
 if __name__ == "__main__":

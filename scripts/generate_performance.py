@@ -250,6 +250,31 @@ def _fairness(record: Record) -> Section:
     return text, {}
 
 
+def _journal(record: Record) -> Section:
+    figures = record["figures"]
+    rows = [(one["journal"], f"{one['own_us']:,.0f}", f"{one['per_second']:,.0f}") for one in figures["medians"]]
+    text = "## The journal\n\nWhat surviving a crash without sending twice costs.\n\n"
+    return text + _table(("journal", "own CPU, µs", "msg/s"), rows), {}
+
+
+def _stores(record: Record) -> Section:
+    figures = record["figures"]
+    rows = [
+        (
+            one["store"],
+            *(f"{one[what][key]:,.0f}" for what in ("save", "load", "delete") for key in ("wall_us", "own_us")),
+        )
+        for one in figures["stores"]
+    ]
+    head = ("store", *(f"{what}, {kind}" for what in ("save", "load", "delete") for kind in ("µs", "own CPU, µs")))
+    text = (
+        f"## Message stores\n\nPer body of 10 KB, {figures['tasks']} operations wanted at once; servers on the "
+        f"same machine, nothing flushed to disk. Those of mongodb and s3 are made for tests: only the CPU tells "
+        f"something there.\n\n" + _table(head, rows)
+    )
+    return text, {}
+
+
 SECTIONS: dict[str, Callable[[Record], Section]] = {
     "macro": _macro,
     "stages": _stages,
@@ -257,6 +282,8 @@ SECTIONS: dict[str, Callable[[Record], Section]] = {
     "workers": _workers,
     "scale": _scale,
     "fairness": _fairness,
+    "journal": _journal,
+    "stores": _stores,
     "soak": _soak,
 }
 
