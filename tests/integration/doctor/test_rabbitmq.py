@@ -21,6 +21,7 @@ from relayq.cli.doctor.finding import Finding, Verdict, worst
 from relayq.cli.doctor.rabbitmq import rabbitmq_checks
 from relayq.config import load, parse_options
 from tests.contract.broker.conftest import endpoint_of
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.server
 
@@ -216,6 +217,16 @@ def test_what_is_well_is_told(broker: Broker, doctor: Doctor) -> None:
     assert found["version"][0].verdict is Verdict.OK
     assert found["consumer timeout"][0].verdict is Verdict.UNKNOWN
     assert "rabbitmqctl eval" in found["consumer timeout"][0].fix
+
+
+def test_one_address_of_several_that_does_not_answer(broker: Broker, doctor: Doctor) -> None:
+    port = free_port()
+    broker.address = f"amqp://127.0.0.1:{port}/,{broker.address}"
+    found = doctor(wrong=False)
+    gone = found[f"connection to 127.0.0.1:{port}"][0]
+    assert gone.verdict is Verdict.WARNING
+    assert f"port {port}" in gone.fix
+    assert found["publishing"][0].verdict is Verdict.OK
 
 
 def test_wrong_credentials(broker: Broker, doctor: Doctor) -> None:

@@ -129,6 +129,7 @@ async def _examine(settings: Settings, options: DoctorOptions) -> list[Finding]:
     from relayq.adapters.dns import DnsResolver
     from relayq.app.rules import dns_options
     from relayq.cli.doctor.addresses import address_checks
+    from relayq.cli.doctor.certificates import certificate_checks
     from relayq.cli.doctor.configuration import configuration_checks
     from relayq.cli.doctor.examination import examine
     from relayq.cli.doctor.machine import machine_checks
@@ -148,6 +149,7 @@ async def _examine(settings: Settings, options: DoctorOptions) -> list[Finding]:
                 *_broker_checks(settings, options),
                 *name_server_checks(settings, RESOLV_CONF, limit),
                 *address_checks(settings, resolver, limit),
+                *certificate_checks(settings, limit),
                 *store_checks(settings, limit),
                 *(() if options.message is None else _dkim_checks(options.message, resolver, limit)),
                 *machine_checks(settings, limit),

@@ -47,7 +47,7 @@ def machine_checks(settings: Settings, limit: float) -> list[Check]:
         "journal": lambda: look_at_journal(settings),
         "memory": lambda: look_at_memory(settings, _MEMINFO),
         "libraries": look_at_libraries,
-        "certificates": look_at_certificates,
+        "trusted authorities": look_at_authorities,
     }
     return [
         Check(area=AREA, subject=subject, examine=_threaded(look), limit=limit, fix="see whether a disk hangs")
@@ -202,16 +202,16 @@ def look_at_libraries() -> Iterator[Finding]:
             yield _finding(f"libraries for {extra}", Verdict.OK, ", ".join(names))
 
 
-def look_at_certificates() -> Iterator[Finding]:
+def look_at_authorities() -> Iterator[Finding]:
     """Whether any authority is trusted: without, no certificate of a broker, a policy or a store can be verified."""
     count = ssl.create_default_context().cert_store_stats()["x509_ca"]
     # Authorities in a folder are loaded one by one when they are needed, and not counted.
     folder = Path(ssl.get_default_verify_paths().capath or os.devnull)
     if count or (folder.is_dir() and any(folder.iterdir())):
-        yield _finding("certificates", Verdict.OK, f"{ssl.OPENSSL_VERSION}, trusted authorities are installed")
+        yield _finding("trusted authorities", Verdict.OK, f"installed; {ssl.OPENSSL_VERSION}")
         return
     yield _finding(
-        "certificates",
+        "trusted authorities",
         Verdict.WARNING,
         "no trusted authority is installed: no certificate can be verified",
         "the usual ones",

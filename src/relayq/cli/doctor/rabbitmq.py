@@ -9,7 +9,7 @@ import asyncio
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from relayq.adapters.rabbitmq import Endpoint, RabbitMqOptions
@@ -68,8 +68,11 @@ class _Examination:
         """Look at everything, as far as one address can be reached."""
         self._findings += _settings_findings(self._settings)
         reached = await asyncio.gather(*(self._reach(endpoint) for endpoint in self._options.endpoints))
-        self._findings += [each.finding for each in reached]
         connections = [each.connection for each in reached if each.connection is not None]
+        for each in reached:
+            # relayq goes on to the next address as long as there is one.
+            is_spare = connections and each.finding.verdict is Verdict.WRONG
+            self._findings.append(replace(each.finding, verdict=Verdict.WARNING) if is_spare else each.finding)
         try:
             if connections:
                 await self._examine_connection(connections[0])

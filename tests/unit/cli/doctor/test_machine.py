@@ -17,7 +17,7 @@ from relayq.cli.doctor.machine import (
     available_memory,
     judge_clock,
     judge_space,
-    look_at_certificates,
+    look_at_authorities,
     look_at_journal,
     look_at_libraries,
     look_at_memory,
@@ -113,8 +113,8 @@ def test_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     assert finding.fix.startswith("pip install 'relayq[responsive]'")
 
 
-def test_certificates() -> None:
-    (finding,) = look_at_certificates()
+def test_trusted_authorities() -> None:
+    (finding,) = look_at_authorities()
     assert finding.verdict in {Verdict.OK, Verdict.WARNING}
 
 
