@@ -165,6 +165,7 @@ class Scheduler:
         self._silent_until: dict[str, float] = {}
         self._is_stopping = False
         self._consumption: Consumption | None = None
+        self._resuming: asyncio.Task[None] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._broker: Broker
         self._pipeline: Pipeline
@@ -269,8 +270,9 @@ class Scheduler:
         for item in waiting:
             self._done(item)
             self._take_again(item)
-        if self._consumption is None and not self._is_stopping and self._sweeper is not None:
-            self._run(self._consume_again())
+        is_wanted = self._consumption is None and not self._is_stopping and self._sweeper is not None
+        if is_wanted and (self._resuming is None or self._resuming.done()):
+            self._resuming = self._run(self._consume_again())
 
     def items_lost(self) -> None:
         """Items of a lost connection will be handed out again: forget those that were not started."""

@@ -184,6 +184,29 @@ async def test_a_broker_blocked_for_too_long_gets_everything_back_and_is_asked_a
     await eventually(lambda: len(front.pipeline.jobs) == 2, "it starts again")
 
 
+async def test_a_broker_that_blocks_again_before_it_hands_out_gets_one_consumer(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front.broker.set_blocked(blocked=True)
+    front.clock.advance(RULES.max_hold + 1)
+    front.sweep()
+    go, asked = asyncio.Event(), []
+    consume = front.broker.consume
+
+    async def slowly(*arguments: Any) -> Any:
+        asked.append(arguments)
+        await go.wait()
+        return await consume(*arguments)
+
+    monkeypatch.setattr(front.broker, "consume", slowly)
+    for blocked in (False, True, False):
+        front.broker.set_blocked(blocked=blocked)
+    go.set()
+    await front.send(mail("m1"))
+    await eventually(lambda: len(front.pipeline.jobs) == 1, "it starts")
+    assert len(asked) == 1
+
+
 async def test_a_message_sent_away_before_its_first_step_is_not_stuck(front: Front) -> None:
     await front.send(mail("m1"), mail("m2"))
     await eventually(lambda: front.scheduler.held == 2, "they are handed out")

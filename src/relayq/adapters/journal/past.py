@@ -6,6 +6,7 @@ Files are read as they grow. A run lives as long as its lock is held; the kernel
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterable
@@ -26,6 +27,9 @@ _KINDS = {
     records.DECIDED: RecollectionKind.DECIDED,
     records.MOVED: RecollectionKind.MOVED,
 }
+
+
+_PASSING = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EIO))
 
 
 class PastEntry:
@@ -270,11 +274,12 @@ def copy_identity(run: bytes, number: int) -> bytes:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock file."""
+    """Whether a living process holds the lock file, or nobody can tell now."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
+    except OSError as error:
+        # Who lives and is taken for dead would have its messages sent a second time.
+        return error.errno in _PASSING
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -207,6 +209,24 @@ async def test_a_worker_that_lives_and_acknowledged_says_nothing_about_a_twin(
     assert other.recall(KEYS["a"]) is None
     one.note_lost()
     assert other.recall(KEYS["a"]) is not None
+
+
+async def test_a_worker_is_not_taken_for_dead_when_there_are_no_descriptors(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, other = await desk.start(), await desk.start()
+    journal.note_sending(entry("a"))
+    real = os.open
+
+    def exhausted(path: Any, *rest: Any) -> int:
+        if str(path).endswith(".lock"):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", exhausted)
+    recalled = other.recall(KEYS["a"])
+    assert recalled is not None
+    assert recalled.kind is RUNNING
 
 
 async def test_a_worker_that_dies_leaves_its_messages_to_the_others(
