@@ -69,6 +69,7 @@ CLOSING_SECONDS = 5.0
 """How long sessions may take to say goodbye at an orderly stop."""
 SWEEP_SECONDS = 0.5
 WARN_SECONDS = 60.0
+RESUME_SECONDS = 10.0
 RUNNING_SECONDS = 0.25
 """How often to look whether another process is through with a message."""
 IN_PROCESS_SECONDS = 1.0
@@ -166,6 +167,7 @@ class Scheduler:
         self._is_stopping = False
         self._consumption: Consumption | None = None
         self._resuming: asyncio.Task[None] | None = None
+        self._resume_at = 0.0
         self._sweeper: asyncio.TimerHandle | None = None
         self._broker: Broker
         self._pipeline: Pipeline
@@ -270,9 +272,8 @@ class Scheduler:
         for item in waiting:
             self._done(item)
             self._take_again(item)
-        is_wanted = self._consumption is None and not self._is_stopping and self._sweeper is not None
-        if is_wanted and (self._resuming is None or self._resuming.done()):
-            self._resuming = self._run(self._consume_again())
+        self._resume_at = 0.0
+        self._resume_consuming()
 
     def items_lost(self) -> None:
         """Items of a lost connection will be handed out again: forget those that were not started."""
@@ -303,6 +304,14 @@ class Scheduler:
         """A result has no queue: the log is the only place left for it (spec amqp.md 8)."""
         text = publication.body[:65_536].decode("utf-8", "replace")
         self._observer.alarm("publisher", f"result for queue {publication.queue!r} could not be delivered: {text}")
+
+    def _resume_consuming(self) -> None:
+        """Ask for messages if none are asked for; after a refusal again, or nothing would ever start."""
+        now = self._clock.monotonic()
+        is_wanted = self._consumption is None and not self._is_stopping and self._sweeper is not None
+        if is_wanted and now >= self._resume_at and (self._resuming is None or self._resuming.done()):
+            self._resume_at = now + RESUME_SECONDS
+            self._resuming = self._run(self._consume_again())
 
     async def _consume_again(self) -> None:
         consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self.accept)
@@ -593,7 +602,9 @@ class Scheduler:
         now = self._clock.monotonic()
         self._admission.sweep(now, self._held - self._parked.allowance)
         self._pool.sweep()
-        if self._blocked_since is not None and now - self._blocked_since > self._rules.max_hold:
+        if self._blocked_since is None:
+            self._resume_consuming()
+        elif now - self._blocked_since > self._rules.max_hold:
             self._stop_consuming_while_blocked()
         self._scale_prefetch()
         self._parked.sweep(may_drain=self._blocked_since is None and self._held_bytes < 0.75 * self._rules.max_memory)

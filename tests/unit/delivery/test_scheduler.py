@@ -16,11 +16,11 @@ from relayq.delivery.admission import Admission, AdmissionLimits
 from relayq.delivery.ledger import OutcomeLedger
 from relayq.delivery.pipeline import Job
 from relayq.delivery.publisher import Publisher, PublisherRules
-from relayq.delivery.scheduler import Scheduler, SchedulerRules
+from relayq.delivery.scheduler import RESUME_SECONDS, Scheduler, SchedulerRules
 from relayq.model import ResultQueues
 from relayq.model.timestamp import format_timestamp
 from relayq.policy.retry import RetryRules
-from relayq.ports import Properties, Publication, QueueRole
+from relayq.ports import BrokerRefusedError, Properties, Publication, QueueRole
 from tests.support.engine import eventually, mail
 
 OUTBOX = "outbox"
@@ -205,6 +205,34 @@ async def test_a_broker_that_blocks_again_before_it_hands_out_gets_one_consumer(
     await front.send(mail("m1"))
     await eventually(lambda: len(front.pipeline.jobs) == 1, "it starts")
     assert len(asked) == 1
+
+
+async def test_a_broker_that_refuses_to_hand_out_after_blocking_is_asked_again(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front.broker.set_blocked(blocked=True)
+    front.clock.advance(RULES.max_hold + 1)
+    front.sweep()
+    asked = []
+    consume = front.broker.consume
+
+    async def refusing_once(*arguments: Any) -> Any:
+        asked.append(arguments)
+        if len(asked) == 1:
+            raise BrokerRefusedError("the outbox is used by somebody else alone")
+        return await consume(*arguments)
+
+    monkeypatch.setattr(front.broker, "consume", refusing_once)
+    front.broker.set_blocked(blocked=False)
+    await front.send(mail("m1"))
+    await eventually(lambda: len(front.observer.crashes) == 1, "the refusal is told")
+    front.sweep()
+    await asyncio.sleep(0)
+    assert len(asked) == 1, "not at once"
+    front.clock.advance(RESUME_SECONDS)
+    front.sweep()
+    await eventually(lambda: len(front.pipeline.jobs) == 1, "it starts")
+    front.observer.crashes.clear()
 
 
 async def test_a_message_sent_away_before_its_first_step_is_not_stuck(front: Front) -> None:

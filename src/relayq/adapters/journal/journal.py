@@ -215,8 +215,8 @@ class FileJournal:
 
     def note_sending(self, entry: JournalEntry) -> Awaitable[None] | None:
         """Content is about to be sent; ``None`` when the note is as safe as the settings ask, else wait for that."""
-        self._number(entry)
-        self._note(entry, records.sending(entry.number, entry.key))
+        replaces = self._number(entry)
+        self._note(entry, records.sending(entry.number, entry.key) + replaces)
         if self._options.sync is not SyncMode.ALWAYS or self._broken_until is not None:
             return None
         future: asyncio.Future[None] = self._loop.create_future()
@@ -227,13 +227,13 @@ class FileJournal:
 
     def note_decided(self, entry: JournalEntry, decision: bytes) -> None:
         """The outcome is known."""
-        self._number(entry)
-        self._note(entry, records.decided(entry.number, entry.key, decision))
+        replaces = self._number(entry)
+        self._note(entry, records.decided(entry.number, entry.key, decision) + replaces)
 
     def note_moved(self, entry: JournalEntry) -> None:
         """A copy is about to be published to the outbox in its place."""
-        self._number(entry)
-        self._note(entry, records.moved(entry.number, entry.key))
+        replaces = self._number(entry)
+        self._note(entry, records.moved(entry.number, entry.key) + replaces)
 
     def note_done(self, entry: JournalEntry, *, is_acknowledged: bool) -> None:
         """Everything that follows is confirmed; nothing depends on the note but a second result for the same mail."""
@@ -271,15 +271,17 @@ class FileJournal:
             if not self._counts[entry.segment] and entry.segment != self._segments.current:
                 self._remove_finished()
 
-    def _number(self, entry: JournalEntry) -> None:
+    def _number(self, entry: JournalEntry) -> bytes:
+        """Give the entry a number; what has to follow its first note, lest a crash in between forgets both runs."""
         if entry.number:
-            return
+            return b""
         self._last_number += 1
         entry.number = self._last_number
         self._is_undone += 1
         recalled = entry.recalled
         if recalled is not None and recalled.origin[0]:
-            self._write(records.replaces(*recalled.origin))
+            return records.replaces(*recalled.origin)
+        return b""
 
     def _note(self, entry: JournalEntry, record: bytes) -> None:
         self._write(record)  # may move earlier notes, or drop them
@@ -295,7 +297,8 @@ class FileJournal:
 
     def copy_id(self, entry: JournalEntry, *, is_report: bool = False) -> bytes:
         """Identity of the copy that replaces this hand-out, or of a report about it that goes to the outbox too."""
-        self._number(entry)
+        if replaces := self._number(entry):
+            self._write(replaces)
         return copy_identity(self._run, entry.number | (REPORT if is_report else 0))
 
     def cancel_copy(self, copy_id: bytes) -> None:
