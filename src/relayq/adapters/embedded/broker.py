@@ -176,7 +176,7 @@ class EmbeddedBroker:
         self._closed = loop.create_future()
         callbacks = ThreadCallbacks(
             opened=lambda path: None if opened.done() else opened.set_result(path),
-            failed=lambda error: None if opened.done() else opened.set_exception(error),
+            failed=lambda error: self._not_opened(opened, error),
             committed=self._committed,
             flow_changed=self._flow_changed,
             closed=self._finished,
@@ -197,6 +197,12 @@ class EmbeddedBroker:
         kind = network_file_system(path)
         if kind is not None:
             self._log("warning", f"{path} is on {kind}, but its locks need a local file system")
+
+    def _not_opened(self, opened: asyncio.Future[Path], error: BrokerError) -> None:
+        """The thread has ended; whoever gave up waiting for it to open the file may wait for its end now."""
+        if not opened.done():
+            opened.set_exception(error)
+        self._finished(())
 
     async def consume(self, queue: str, prefetch: int, deliver: Callable[[OutboxItem], None]) -> EmbeddedConsumption:
         """See `relayq.ports.Broker.consume`."""

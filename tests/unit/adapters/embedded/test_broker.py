@@ -327,3 +327,15 @@ async def test_network_file_systems_are_warned_of(file: Path, monkeypatch: pytes
     monkeypatch.setattr("relayq.adapters.embedded.broker.network_file_system", lambda _path: "nfs4")
     async with opened(file, log=log):
         assert log.texts("warning") == [f"{file} is on nfs4, but its locks need a local file system"]
+
+
+async def test_opening_what_cannot_be_opened_may_be_given_up(file: Path) -> None:
+    file.write_text("no queues in here")
+    for turns in range(20):  # before, while and after the file is found to be unusable
+        opening = asyncio.ensure_future(make_broker(file).open())
+        for _ in range(turns * 10):
+            await asyncio.sleep(0)
+        opening.cancel()
+        async with asyncio.timeout(10):
+            with pytest.raises((asyncio.CancelledError, TopologyError)):
+                await opening
