@@ -329,10 +329,16 @@ async def test_network_file_systems_are_warned_of(file: Path, monkeypatch: pytes
         assert log.texts("warning") == [f"{file} is on nfs4, but its locks need a local file system"]
 
 
-async def test_opening_what_cannot_be_opened_may_be_given_up(file: Path) -> None:
+@pytest.fixture
+def no_queues(file: Path) -> Path:
+    """A file that is something else."""
     file.write_text("no queues in here")
+    return file
+
+
+async def test_opening_what_cannot_be_opened_may_be_given_up(no_queues: Path) -> None:
     for turns in range(20):  # before, while and after the file is found to be unusable
-        opening = asyncio.ensure_future(make_broker(file).open())
+        opening = asyncio.ensure_future(make_broker(no_queues).open())
         for _ in range(turns * 10):
             await asyncio.sleep(0)
         opening.cancel()
