@@ -64,12 +64,13 @@ class StoreAddress:
 
     def __str__(self) -> str:
         """Return what a log or report may show: engine and place, no credentials, no options."""
-        hosts = ";".join(_show_host(host, port) for host, port in self.hosts)
+        hosts = ";".join(show_host(host, port) for host, port in self.hosts)
         names = "/".join(name for name in (self.replica_set, self.database, self.collection) if name)
         return f"{self.scheme}://{self.path}" if self.path else f"{self.scheme}://{hosts}/{names}"
 
 
-def _show_host(host: str, port: int | None) -> str:
+def show_host(host: str, port: int | None) -> str:
+    """Return ``host:port`` as addresses spell it, IPv6 in brackets; without a port only the host."""
     shown = f"[{host}]" if ":" in host else host
     return shown if port is None else f"{shown}:{port}"
 

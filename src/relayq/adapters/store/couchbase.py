@@ -29,7 +29,7 @@ from couchbase.transcoder import Transcoder
 
 from relayq.adapters.store.encoding import join, pack_aside, part_keys, split, unpack_aside
 from relayq.ports import StoreAddress, StoreDamagedError, StoreUnavailableError
-from relayq.ports.store import LARGEST_BODY_BYTES
+from relayq.ports.store import LARGEST_BODY_BYTES, show_host
 
 PART_BYTES = 14 * 1024 * 1024
 """The server takes documents of 20 MiB, and base64 makes 15 MiB into exactly that, without anything around it."""
@@ -267,7 +267,7 @@ async def _translated(call: Coroutine[Any, Any, T]) -> T:
 
 async def open_link(address: StoreAddress, patience: timedelta = CONNECT_TIMEOUT) -> Link:
     """Connect to the bucket; from then on the client reconnects by itself."""
-    hosts = ",".join(_show_host(host, port) for host, port in address.hosts)
+    hosts = ",".join(show_host(host, port) for host, port in address.hosts)
     options = f"?{urlencode(address.parameters)}" if address.parameters else ""
     timeouts = ClusterTimeoutOptions(connect_timeout=patience, bootstrap_timeout=patience, kv_timeout=OPERATION_TIMEOUT)
     login = PasswordAuthenticator(address.username or address.database, address.password or "")
@@ -371,11 +371,6 @@ def _remaining(expire_at: datetime) -> timedelta:
     """Time until then, as the client wants it: whole seconds, of which none would be for ever."""
     seconds = int(expire_at.timestamp() - time.time())
     return timedelta(seconds=min(max(seconds, 1), _LONGEST_EXPIRY_SECONDS))
-
-
-def _show_host(host: str, port: int | None) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return shown if port is None else f"{shown}:{port}"
 
 
 def _reason(error: Exception) -> str:

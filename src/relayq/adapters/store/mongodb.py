@@ -25,7 +25,7 @@ from pymongo.uri_parser import split_options
 from relayq.adapters.store.encoding import join, pack_aside, part_keys, split, unpack_aside
 from relayq.adapters.store.errors import BadOptionError
 from relayq.ports import StoreAddress, StoreDamagedError, StoreUnavailableError
-from relayq.ports.store import LARGEST_BODY_BYTES
+from relayq.ports.store import LARGEST_BODY_BYTES, show_host
 
 Document = dict[str, Any]
 
@@ -314,17 +314,12 @@ def _open_client(address: StoreAddress) -> AsyncMongoClient[Document]:
     Raises:
         BadOptionError: It does not take what the address says.
     """
-    hosts = ",".join(_show_host(host, port) for host, port in address.hosts)
+    hosts = ",".join(show_host(host, port) for host, port in address.hosts)
     place = f"{address.scheme}://{hosts}/?{_options(address)}"
     try:
         return AsyncMongoClient(place, username=address.username, password=address.password)
     except (PyMongoError, OSError, ValueError) as error:
         raise BadOptionError(f"a store at mongodb:// cannot be used: {_reason(error)}") from None
-
-
-def _show_host(host: str, port: int | None) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return shown if port is None else f"{shown}:{port}"
 
 
 def _reason(error: Exception) -> str:

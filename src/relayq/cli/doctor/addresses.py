@@ -9,6 +9,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from relayq.config import Settings
 
 AREA: Final = "addresses"
+
+_finding = partial(Finding, AREA)
 SERVER_PATIENCE: Final = 2.0
 MAX_ANSWER_OCTETS: Final = 1000
 _FAR: Final = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
@@ -239,7 +242,3 @@ async def _look_at_target(key: str, host: str, resolver: Resolver) -> list[Findi
         return [_finding(key, Verdict.OK, f"{host} is {', '.join(found[:5])}")]
     trouble = next((str(answer) for answer in answers if isinstance(answer, DnsError)), f"{host} has no address")
     return [_finding(key, Verdict.WRONG, trouble, "a name with an address", f"correct {key}, or the name in DNS")]
-
-
-def _finding(subject: str, verdict: Verdict, found: str, expected: str = "", fix: str = "") -> Finding:
-    return Finding(area=AREA, subject=subject, verdict=verdict, found=found, expected=expected, fix=fix)

@@ -6,6 +6,7 @@ import ssl
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from relayq.config import Settings
 
 AREA: Final = "certificates"
+
+_finding = partial(Finding, AREA)
 SOON: Final = timedelta(days=14)
 LARGEST_FILE: Final = 1 << 20
 
@@ -83,7 +86,3 @@ def look_at_certificate(key: str, certificate: Path, private_key: Path, now: dat
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
         found = f"mode {stat.S_IMODE(mode):04o}: others can read or write the private key"
         yield _finding(str(private_key), Verdict.WARNING, found, "mode 0640 or less", f"chmod 0640 {private_key}")
-
-
-def _finding(subject: str, verdict: Verdict, found: str, expected: str = "", fix: str = "") -> Finding:
-    return Finding(area=AREA, subject=subject, verdict=verdict, found=found, expected=expected, fix=fix)

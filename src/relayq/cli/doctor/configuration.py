@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from relayq.config import ConfigurationError, Settings
 
 AREA: Final = "configuration"
+
+_finding = partial(Finding, AREA)
 
 
 def configuration_checks(settings: Settings, environ: Mapping[str, str], limit: float) -> list[Check]:
@@ -80,7 +83,3 @@ def secret_files(settings: Settings) -> list[Path]:
         if is_secret and item.value and item.source in {Source.DEFAULT_FILE, Source.FILE}:
             files.setdefault(item.where.rpartition(":")[0])
     return [Path(name) for name in files if name.startswith(os.sep)]
-
-
-def _finding(subject: str, verdict: Verdict, found: str, expected: str = "", fix: str = "") -> Finding:
-    return Finding(area=AREA, subject=subject, verdict=verdict, found=found, expected=expected, fix=fix)

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ from relayq.model.message_json import InvalidBodyError, decode_members
 from relayq.ports import DnsError, DnsFailureKind, Resolver
 
 AREA: Final = "dkim"
+
+_finding = partial(Finding, AREA)
 LARGEST_FILE: Final = 128 * 1024 * 1024
 MOST_KEYS: Final = 20
 SHOWN_RECORD: Final = 900
@@ -126,7 +129,3 @@ def parse_record(text: str) -> dict[str, str] | None:
         if equals:
             tags.setdefault(name.strip(), _BLANKS.sub("", value))
     return tags if "p" in tags and tags.get("v", "DKIM1") == "DKIM1" else None
-
-
-def _finding(subject: str, verdict: Verdict, found: str, expected: str = "", fix: str = "") -> Finding:
-    return Finding(area=AREA, subject=subject, verdict=verdict, found=found, expected=expected, fix=fix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from relayq.adapters.embedded import find_file
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from relayq.config import Settings
 
 AREA: Final = "broker"
+
+_finding = partial(Finding, AREA)
 
 
 def embedded_checks(settings: Settings, limit: float) -> list[Check]:
@@ -89,7 +92,3 @@ def _fix(error: BrokerError) -> str:
     if isinstance(error, TopologyError):
         return "name another file in rabbitmq-address"
     return "restore it from a backup, or move it away: relayq then begins with an empty one"
-
-
-def _finding(subject: str, verdict: Verdict, found: str, expected: str = "", fix: str = "") -> Finding:
-    return Finding(area=AREA, subject=subject, verdict=verdict, found=found, expected=expected, fix=fix)

@@ -20,7 +20,7 @@ class Verdict(enum.Enum):
     """Mail is not delivered, or may be lost."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What was found about one subject. Texts may hold anything from outside; who prints them escapes them.
 

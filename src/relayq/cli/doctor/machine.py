@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from relayq.config import Settings
 
 AREA: Final = "machine"
+
+_finding = partial(Finding, AREA)
 OTHER_FILES: Final = 100
 """Descriptors beside those of SMTP connections (spec config.md 8.3, ``smtp-connections``)."""
 LITTLE_SPACE: Final = 1024**3
@@ -285,7 +288,3 @@ def judge_clock(now: float, newest: float, state: tuple[bool, float] | None) -> 
     if not is_synchronised:
         return _finding("clock", Verdict.WARNING, f"{shown}; nothing keeps it right", "a synchronised clock", fix)
     return _finding("clock", Verdict.OK, f"{shown}, synchronised, at most {error:.2f} s wrong")
-
-
-def _finding(subject: str, verdict: Verdict, found: str, expected: str = "", fix: str = "") -> Finding:
-    return Finding(area=AREA, subject=subject, verdict=verdict, found=found, expected=expected, fix=fix)

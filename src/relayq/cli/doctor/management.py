@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import aiohttp
 
     from relayq.adapters.rabbitmq import Endpoint
+
+_finding = partial(Finding, AREA)
 
 MAX_ANSWER_OCTETS: Final = 4 * 1024 * 1024
 SMALL_OFFSET: Final = 2.0
@@ -222,7 +225,3 @@ def _fix(address: ManagementAddress) -> str:
         "`rabbitmq-plugins enable rabbitmq_management` on the broker, "
         f"`rabbitmqctl set_user_tags {user} monitoring`; then correct --management-url"
     )
-
-
-def _finding(subject: str, verdict: Verdict, found: str, expected: str = "", fix: str = "") -> Finding:
-    return Finding(area=AREA, subject=subject, verdict=verdict, found=found, expected=expected, fix=fix)

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import dns.asyncquery
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from relayq.config import Settings
 
 AREA: Final = "dns"
+
+_finding = partial(Finding, AREA)
 SLOW_ANSWER: Final = 1.0
 """Seconds, beyond which mail to new domains waits noticeably."""
 _PAYLOAD: Final = 1232  # DNS flag day 2020: passes every path without fragments
@@ -223,7 +226,3 @@ def judge_patience(settings: Settings) -> Iterator[Finding]:
             f"at most {allowed:g} s, because a message has to be done within rabbitmq-ack-limit",
             "lower dns-timeout",
         )
-
-
-def _finding(subject: str, verdict: Verdict, found: str, expected: str = "", fix: str = "") -> Finding:
-    return Finding(area=AREA, subject=subject, verdict=verdict, found=found, expected=expected, fix=fix)

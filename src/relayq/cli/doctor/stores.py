@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from relayq.adapters.store import MissingLibraryError, open_store
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from relayq.config import Settings
 
 AREA: Final = "store"
+
+_finding = partial(Finding, AREA)
 PROBE_LIFE: Final = 60
 """Seconds after which an entry goes away that could not be deleted."""
 _CLOSE_PATIENCE: Final = 2.0
@@ -76,7 +79,3 @@ async def _write_and_read(store: MessageStore) -> str:
     if found != body:
         return "what was written does not come back"
     return "" if await store.load(key) is None else "what was deleted is still there"
-
-
-def _finding(subject: str, verdict: Verdict, found: str, expected: str = "", fix: str = "") -> Finding:
-    return Finding(area=AREA, subject=subject, verdict=verdict, found=found, expected=expected, fix=fix)
