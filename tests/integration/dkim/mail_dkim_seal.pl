@@ -1,6 +1,10 @@
 # Puts an ARC set by Mail::DKIM on a message: a JSON question on standard input, the message in base64 on standard output.
 use strict;
 use warnings;
+
+my $now;
+BEGIN { *CORE::GLOBAL::time = sub { defined $now ? $now : CORE::time() } }
+
 use JSON::PP;
 use MIME::Base64;
 use Mail::DKIM::ARC::Signer;
@@ -8,6 +12,7 @@ use Mail::DKIM::PrivateKey;
 
 local $/;
 my $question = decode_json(<STDIN>);
+$now = $question->{now};
 my $message  = decode_base64($question->{message});
 my $signer   = Mail::DKIM::ARC::Signer->new(
     Algorithm => 'rsa-sha256',

@@ -76,10 +76,10 @@ def test_a_chain_goes_on(judge: Judge) -> None:
 @pytest.mark.usefixtures("mail_dkim")
 def test_chains_of_others_pass_and_go_on(judge: Judge) -> None:
     key = "".join(line for line in OTHER.splitlines() if "-----" not in line)
-    theirs = seal_with_mail_dkim(MESSAGES["plain"], "other.example", "s1", key, "none")
+    theirs = seal_with_mail_dkim(MESSAGES["plain"], "other.example", "s1", key, "none", NOW)
     assert judge_ourselves([theirs], ALL_RECORDS, NOW) == ["pass"]
     ours = seal(theirs, Arrival(1, ChainValue.PASS))
-    back = seal_with_mail_dkim(seal(MESSAGES["plain"]), "other.example", "s1", key, "pass")
+    back = seal_with_mail_dkim(seal(MESSAGES["plain"]), "other.example", "s1", key, "pass", NOW)
     assert judge([ours, back], ALL_RECORDS, NOW) == ["pass", "pass"]
 
 

@@ -186,7 +186,7 @@ def _ask_dkimpy_arc(message: bytes, records: Records) -> str:
     return "ended" if value is None else value.decode("ascii")
 
 
-def seal_with_mail_dkim(message: bytes, domain: str, selector: str, key: str, chain: str) -> bytes:
+def seal_with_mail_dkim(message: bytes, domain: str, selector: str, key: str, chain: str, now: datetime) -> bytes:
     """A message with a set by Mail::DKIM on top, which wants results it can carry on.
 
     Args:
@@ -195,10 +195,18 @@ def seal_with_mail_dkim(message: bytes, domain: str, selector: str, key: str, ch
         selector: Of the key.
         key: Base64 of a private key.
         chain: Value of ``cv=``.
+        now: When it is sealed.
     """
     results = f"Authentication-Results: {domain}; none\r\n".encode()
     encoded = base64.b64encode(results + message).decode("ascii")
-    question = {"message": encoded, "domain": domain, "selector": selector, "key": key, "chain": chain}
+    question = {
+        "message": encoded,
+        "domain": domain,
+        "selector": selector,
+        "key": key,
+        "chain": chain,
+        "now": int(now.timestamp()),
+    }
     script = Path(__file__).with_name("mail_dkim_seal.pl")
     done = subprocess.run(
         ["perl", str(script)], input=json.dumps(question).encode(), capture_output=True, check=True, timeout=60
