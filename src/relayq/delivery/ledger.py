@@ -123,7 +123,7 @@ class OutcomeLedger:
             return False
         self.hits += 1
         self._unlist(entry)
-        if not item.properties.message_id and not item.identity:
+        if not is_unique(item):
             self._use_up(entry)
         if entry.is_settled:
             self.acknowledge(item)
@@ -187,7 +187,7 @@ class OutcomeLedger:
         if key in self._twins:
             # Some went to other processes, whose channels were lost too: which one this is cannot be told.
             return Recollection(kind=RecollectionKind.SENT)
-        return None if self._journal is None else self._journal.recall(key)
+        return None if self._journal is None else self._journal.recall(key, is_unique=is_unique(item))
 
     def put_back(self, recollection: Recollection) -> None:
         """Nothing was made of what was recalled."""
@@ -388,6 +388,11 @@ def _oldest_first(newest: LedgerEntry) -> list[LedgerEntry]:
         twins.append(entry)
         entry = entry.older
     return twins[::-1]
+
+
+def is_unique(item: OutboxItem) -> bool:
+    """Whether no other message has its key."""
+    return bool(item.properties.message_id or item.identity)
 
 
 def key_of(item: OutboxItem) -> bytes:

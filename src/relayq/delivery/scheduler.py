@@ -16,7 +16,7 @@ import msgspec
 from relayq.delivery.admission import HELD_TOO_LONG, OVER_CAPACITY, Admission
 from relayq.delivery.bodies import STORE_IS_DOWN, STORE_PAUSE_SECONDS, Bodies
 from relayq.delivery.decision import Decision, decode_decision
-from relayq.delivery.ledger import LedgerEntry, OutcomeLedger, key_of
+from relayq.delivery.ledger import LedgerEntry, OutcomeLedger, is_unique, key_of
 from relayq.delivery.parked import ParkedDestinations, parking_of
 from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
 from relayq.delivery.publisher import Publisher
@@ -384,7 +384,7 @@ class Scheduler:
 
     async def _inquire(self, item: OutboxItem, inquiry: Inquiry) -> None:
         """Ask the other processes before a message that was handed out before is delivered (spec amqp.md 13)."""
-        if await inquiry.is_known(key_of(item), is_unique=bool(item.properties.message_id)):
+        if await inquiry.is_known(key_of(item), is_unique=is_unique(item)):
             self._ledger.acknowledge(item)
             self._done(item)
         elif item.is_held:

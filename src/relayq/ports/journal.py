@@ -123,8 +123,13 @@ class OutcomeJournal(Protocol):
         """It will not be handed out again, or was too long ago."""
         ...
 
-    def recall(self, key: bytes) -> Recollection | None:
-        """What is known about an earlier hand-out; each one is recalled once, except a ``RUNNING`` one."""
+    def recall(self, key: bytes, *, is_unique: bool) -> Recollection | None:
+        """What is known about an earlier hand-out; each one is recalled once, except a ``RUNNING`` one.
+
+        Args:
+            key: Of the redelivered message.
+            is_unique: No other message has this key: the producer gave it an id.
+        """
         ...
 
     def put_back(self, recollection: Recollection) -> None:

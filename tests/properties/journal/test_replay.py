@@ -87,7 +87,7 @@ async def read(folder: Path) -> dict[int, RecollectionKind]:
     """What the next process knows."""
     journal = FileJournal(options(folder), lambda *_: None)
     await journal.open()
-    found = {number: journal.recall(key(number)) for number in range(MESSAGES)}
+    found = {number: journal.recall(key(number), is_unique=True) for number in range(MESSAGES)}
     for number, recalled in found.items():
         if recalled is not None and recalled.kind is RecollectionKind.DECIDED:
             assert recalled.decision == b"decision %d" % number

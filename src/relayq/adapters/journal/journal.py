@@ -450,14 +450,14 @@ class FileJournal:
 
     # --- what others noted ------------------------------------------------------------------------------------------
 
-    def recall(self, key: bytes) -> Recollection | None:
+    def recall(self, key: bytes, *, is_unique: bool) -> Recollection | None:
         """What is known about an earlier hand-out; each one is recalled once, except a ``RUNNING`` one."""
         self._read_others()
-        found, is_ambiguous = self._past.find(key)
+        found, is_ambiguous = self._past.find(key, is_unique=is_unique)
         if any(entry.run.is_alive for entry in found):
             self._read_at = 0.0  # what it noted in this moment may be that its message came back already
             self._read_others()
-            found, is_ambiguous = self._past.find(key)
+            found, is_ambiguous = self._past.find(key, is_unique=is_unique)
         if not found:
             return None
         entry = next((entry for entry in found if not entry.run.is_alive or entry.done_at is not None), found[0])

@@ -112,6 +112,7 @@ class Past:
         self._index: dict[bytes, list[PastEntry]] = {}
         self._replaced: set[tuple[bytes, int]] = set()
         self._twins: set[bytes] = set()
+        self._ended: set[bytes] = set()
 
     def read(self) -> None:
         """Read what is new; raises ``OSError`` when the folder cannot be read."""
@@ -139,6 +140,8 @@ class Past:
             return
         # Asked before reading: what a process wrote before it died is then read completely.
         run.is_alive = is_locked(run.lock)
+        if not run.is_alive:
+            self._ended.add(ident)
         for path in paths:
             if path not in run.damaged:
                 with contextlib.suppress(FileNotFoundError):
@@ -197,8 +200,13 @@ class Past:
         elif kind == records.RENAMED:
             run.renamed[record.number] = record.numbers[0]
 
-    def find(self, key: bytes) -> tuple[list[PastEntry], bool]:
-        """Hand-outs with this key that may come again, and whether there may be more of them than are known."""
+    def find(self, key: bytes, *, is_unique: bool) -> tuple[list[PastEntry], bool]:
+        """Hand-outs with this key that may come again, and whether there may be more of them than are known.
+
+        Args:
+            key: Of the message.
+            is_unique: It has no twins.
+        """
         found = [
             entry
             for entry in self._index.get(key, ())
@@ -206,7 +214,12 @@ class Past:
         ]
         if len(found) > 1:
             self._twins.add(key)
-        return found, key in self._twins or any(key in run.twins for run in self._runs.values())
+        is_ambiguous = key in self._twins or any(key in run.twins for run in self._runs.values())
+        return found, is_ambiguous or (not is_unique and any(map(self._may_be_over, found)))
+
+    def _may_be_over(self, entry: PastEntry) -> bool:
+        """Its acknowledgement may have arrived; then what came again is a twin that another dead run never started."""
+        return entry.done_at is not None and not entry.is_lost and len(self._ended) > 1
 
     def use(self, entry: PastEntry) -> None:
         """It was recalled."""

@@ -36,7 +36,7 @@ async def test_what_is_forgotten_gives_its_file_back(desk: Desk) -> None:
         journal.forget(deliver(journal))
         assert desk.files.count(".journal") <= 2
 
-    assert journal.recall(KEYS["a"]) is None
+    assert journal.recall(KEYS["a"], is_unique=True) is None
     await desk.stop(journal)
     assert desk.files == []
 
@@ -52,8 +52,8 @@ async def test_one_message_that_takes_long_does_not_keep_everything_behind_it(de
     assert not desk.said
     journal = await desk.restart(journal)
 
-    assert journal.recall(KEYS["a"]) is not None
-    recalled = journal.recall(KEYS["b"])
+    assert journal.recall(KEYS["a"], is_unique=True) is not None
+    recalled = journal.recall(KEYS["b"], is_unique=True)
     assert recalled is not None
     assert recalled.decision == b"the decision"
 
@@ -72,8 +72,8 @@ async def test_it_never_grows_beyond_its_size(desk: Desk) -> None:
         journal.forget(item)
     journal = await desk.restart(journal)
 
-    assert journal.recall(items[0].key) is None
-    assert journal.recall(items[-1].key) is not None
+    assert journal.recall(items[0].key, is_unique=True) is None
+    assert journal.recall(items[-1].key, is_unique=True) is not None
 
 
 async def test_notes_about_messages_whose_first_ones_had_to_go(desk: Desk) -> None:
@@ -129,7 +129,7 @@ async def test_notes_of_dead_processes_go_when_nobody_can_ask_for_them(
     journal = await desk.start()
     await eventually(lambda: desk.files == [".journal", ".lock"], "the old notes go")
 
-    assert journal.recall(KEYS["a"]) is None
+    assert journal.recall(KEYS["a"], is_unique=True) is None
 
 
 async def test_a_crash_loop_does_not_fill_the_disk(desk: Desk) -> None:
@@ -144,7 +144,7 @@ async def test_a_crash_loop_does_not_fill_the_disk(desk: Desk) -> None:
     journal = await desk.start(max_bytes=SMALL)
 
     assert desk.octets < 2 * SMALL
-    assert journal.recall(last.key) is not None
+    assert journal.recall(last.key, is_unique=True) is not None
     assert any("earlier process were deleted" in text for _, text in desk.said)
 
 
@@ -186,7 +186,7 @@ async def test_a_full_disk_is_told_once_and_delivery_goes_on(desk: Desk, monkeyp
     journal.note_sending(entry("a"))
     assert [level for level, _ in desk.said] == ["alarm", "info"]
     journal = await desk.restart(journal)
-    assert journal.recall(KEYS["a"]) is not None
+    assert journal.recall(KEYS["a"], is_unique=True) is not None
 
 
 async def test_delivery_stops_when_the_settings_say_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,9 +219,9 @@ async def test_a_file_size_limit_of_the_system(desk: Desk, monkeypatch: pytest.M
     journal.note_sending(entry("b"))
     journal = await desk.restart(journal)
 
-    assert journal.recall(KEYS["a"]) is None
-    assert journal.recall(KEYS["b"]) is not None
-    assert journal.recall(first.key) is not None
+    assert journal.recall(KEYS["a"], is_unique=True) is None
+    assert journal.recall(KEYS["b"], is_unique=True) is not None
+    assert journal.recall(first.key, is_unique=True) is not None
 
 
 async def test_a_disk_that_is_full_at_the_start_is_no_reason_not_to_start(
@@ -244,7 +244,7 @@ async def test_a_disk_that_is_full_at_the_start_is_no_reason_not_to_start(
     journal.note_sending(entry("a"))
 
     journal = await desk.restart(journal)
-    assert journal.recall(KEYS["a"]) is not None
+    assert journal.recall(KEYS["a"], is_unique=True) is not None
 
 
 async def test_a_folder_that_is_none_is_an_error(desk: Desk) -> None:

@@ -23,12 +23,12 @@ async def test_content_that_was_sent_without_a_known_reply(desk: Desk) -> None:
     assert journal.note_sending(entry("a")) is None
     journal = await desk.restart(journal)
 
-    recalled = journal.recall(KEYS["a"])
+    recalled = journal.recall(KEYS["a"], is_unique=True)
 
     assert recalled is not None
     assert recalled.kind is SENT
-    assert journal.recall(KEYS["a"]) is None, "one note stands for one redelivery"
-    assert journal.recall(KEYS["b"]) is None
+    assert journal.recall(KEYS["a"], is_unique=True) is None, "one note stands for one redelivery"
+    assert journal.recall(KEYS["b"], is_unique=True) is None
 
 
 async def test_an_outcome_that_was_decided(desk: Desk) -> None:
@@ -39,7 +39,7 @@ async def test_an_outcome_that_was_decided(desk: Desk) -> None:
     copy_id = journal.copy_id(item)
     journal = await desk.restart(journal)
 
-    recalled = journal.recall(KEYS["a"])
+    recalled = journal.recall(KEYS["a"], is_unique=True)
 
     assert recalled is not None
     assert (recalled.kind, recalled.decision, recalled.copy_id) == (DECIDED, b"accepted", copy_id)
@@ -51,7 +51,7 @@ async def test_a_message_that_was_moved(desk: Desk) -> None:
     journal.note_moved(item)
     journal = await desk.restart(journal)
 
-    recalled = journal.recall(KEYS["a"])
+    recalled = journal.recall(KEYS["a"], is_unique=True)
 
     assert recalled is not None
     assert recalled.kind is MOVED
@@ -64,7 +64,7 @@ async def test_a_message_of_which_only_the_acknowledgement_is_missing(desk: Desk
     done(journal, item)
     journal = await desk.restart(journal)
 
-    recalled = journal.recall(KEYS["a"])
+    recalled = journal.recall(KEYS["a"], is_unique=True)
 
     assert recalled is not None
     assert recalled.kind is DONE
@@ -82,8 +82,8 @@ async def test_an_acknowledgement_older_than_a_minute_arrived(desk: Desk) -> Non
         os.utime(path, (desk.now, desk.now))
     journal = await desk.restart(journal)
 
-    assert journal.recall(KEYS["a"]) is None
-    assert journal.recall(KEYS["b"]) is not None
+    assert journal.recall(KEYS["a"], is_unique=True) is None
+    assert journal.recall(KEYS["b"], is_unique=True) is not None
 
 
 async def test_a_lost_channel_makes_acknowledgements_doubtful_for_longer(desk: Desk) -> None:
@@ -101,7 +101,7 @@ async def test_a_lost_channel_makes_acknowledgements_doubtful_for_longer(desk: D
     done(journal, third)
     journal = await desk.restart(journal)
 
-    assert [journal.recall(KEYS[name]) is not None for name in "abc"] == [True, True, True]
+    assert [journal.recall(KEYS[name], is_unique=True) is not None for name in "abc"] == [True, True, True]
 
 
 @pytest.mark.parametrize("is_decided", [False, True])
@@ -116,11 +116,33 @@ async def test_twins_are_never_taken_for_each_other(desk: Desk, is_decided: bool
     journal.note_twin(KEYS["a"])
     journal = await desk.restart(journal)
 
-    recalled = journal.recall(KEYS["a"])
+    recalled = journal.recall(KEYS["a"], is_unique=True)
 
     assert recalled is not None
     assert (recalled.kind, recalled.decision) == (SENT, b"")
-    assert journal.recall(KEYS["a"]) is None
+    assert journal.recall(KEYS["a"], is_unique=True) is None
+
+
+@pytest.mark.parametrize(
+    ("is_unique", "has_company", "kind"), [(False, True, SENT), (True, True, DONE), (False, False, DONE)]
+)
+async def test_an_acknowledged_one_may_be_a_twin_that_died_unstarted(
+    desk: Desk, is_unique: bool, has_company: bool, kind: RecollectionKind
+) -> None:
+    """The other worker had it in hand and had not noted anything."""
+    journal = await desk.start()
+    other = await desk.start() if has_company else None
+    first = entry("a")
+    journal.note_decided(first, b"x")
+    done(journal, first)
+    if other is not None:
+        await desk.die(other)
+    journal = await desk.restart(journal)
+
+    recalled = journal.recall(KEYS["a"], is_unique=is_unique)
+
+    assert recalled is not None
+    assert recalled.kind is kind
 
 
 async def test_as_many_twins_are_doubtful_as_were_sent(desk: Desk) -> None:
@@ -129,7 +151,7 @@ async def test_as_many_twins_are_doubtful_as_were_sent(desk: Desk) -> None:
         journal.note_sending(entry("a"))
     journal = await desk.restart(journal)
 
-    kinds = [recalled and recalled.kind for recalled in (journal.recall(KEYS["a"]) for _ in range(4))]
+    kinds = [recalled and recalled.kind for recalled in (journal.recall(KEYS["a"], is_unique=True) for _ in range(4))]
 
     assert kinds == [SENT, SENT, SENT, None]
 
@@ -138,12 +160,12 @@ async def test_what_was_not_started_can_be_recalled_again(desk: Desk) -> None:
     journal = await desk.start()
     journal.note_sending(entry("a"))
     journal = await desk.restart(journal)
-    recalled = journal.recall(KEYS["a"])
+    recalled = journal.recall(KEYS["a"], is_unique=True)
     assert recalled is not None
 
     journal.put_back(recalled)
 
-    assert journal.recall(KEYS["a"]) == recalled
+    assert journal.recall(KEYS["a"], is_unique=True) == recalled
 
 
 async def test_a_second_crash_does_not_make_two_of_one(desk: Desk) -> None:
@@ -152,12 +174,12 @@ async def test_a_second_crash_does_not_make_two_of_one(desk: Desk) -> None:
     journal.note_sending(entry("a"))
     journal = await desk.restart(journal)
     again = JournalEntry(KEYS["a"])
-    again.recalled = journal.recall(KEYS["a"])
+    again.recalled = journal.recall(KEYS["a"], is_unique=True)
     journal.note_sending(again)
     journal.note_decided(again, b"second")
     journal = await desk.restart(journal)
 
-    recalled = journal.recall(KEYS["a"])
+    recalled = journal.recall(KEYS["a"], is_unique=True)
 
     assert recalled is not None
     assert (recalled.kind, recalled.decision) == (DECIDED, b"second")
@@ -167,10 +189,10 @@ async def test_a_second_crash_before_anything_was_noted_changes_nothing(desk: De
     journal = await desk.start()
     journal.note_sending(entry("a"))
     journal = await desk.restart(journal)
-    assert journal.recall(KEYS["a"]) is not None
+    assert journal.recall(KEYS["a"], is_unique=True) is not None
     journal = await desk.restart(journal)
 
-    recalled = journal.recall(KEYS["a"])
+    recalled = journal.recall(KEYS["a"], is_unique=True)
 
     assert recalled is not None
     assert recalled.kind is SENT
@@ -183,18 +205,18 @@ async def test_a_message_of_a_worker_that_lives_is_its_business(desk: Desk, monk
     one.note_sending(item)
 
     for _ in range(2):
-        recalled = other.recall(KEYS["a"])
+        recalled = other.recall(KEYS["a"], is_unique=True)
         assert recalled is not None
         assert recalled.kind is RUNNING
     one.note_decided(item, b"x")
-    recalled = other.recall(KEYS["a"])
+    recalled = other.recall(KEYS["a"], is_unique=True)
     assert recalled is not None
     assert recalled.kind is RUNNING
     one.note_done(item, is_acknowledged=False)
-    recalled = other.recall(KEYS["a"])
+    recalled = other.recall(KEYS["a"], is_unique=True)
     assert recalled is not None
     assert recalled.kind is DONE
-    assert other.recall(KEYS["a"]) is None
+    assert other.recall(KEYS["a"], is_unique=True) is None
 
 
 async def test_a_worker_that_lives_and_acknowledged_says_nothing_about_a_twin(
@@ -206,9 +228,9 @@ async def test_a_worker_that_lives_and_acknowledged_says_nothing_about_a_twin(
     one.note_decided(item, b"x")
     done(one, item)
 
-    assert other.recall(KEYS["a"]) is None
+    assert other.recall(KEYS["a"], is_unique=True) is None
     one.note_lost()
-    assert other.recall(KEYS["a"]) is not None
+    assert other.recall(KEYS["a"], is_unique=True) is not None
 
 
 async def test_a_worker_is_not_taken_for_dead_when_there_are_no_descriptors(
@@ -224,7 +246,7 @@ async def test_a_worker_is_not_taken_for_dead_when_there_are_no_descriptors(
         return real(path, *rest)
 
     monkeypatch.setattr(os, "open", exhausted)
-    recalled = other.recall(KEYS["a"])
+    recalled = other.recall(KEYS["a"], is_unique=True)
     assert recalled is not None
     assert recalled.kind is RUNNING
 
@@ -236,11 +258,11 @@ async def test_a_worker_that_dies_leaves_its_messages_to_the_others(
     one, other = await desk.start(), await desk.start()
     item = entry("a")
     one.note_sending(item)
-    assert other.recall(KEYS["a"]) is not None
+    assert other.recall(KEYS["a"], is_unique=True) is not None
     one.note_decided(item, b"x")
     await desk.die(one)
 
-    recalled = other.recall(KEYS["a"])
+    recalled = other.recall(KEYS["a"], is_unique=True)
 
     assert recalled is not None
     assert (recalled.kind, recalled.decision) == (DECIDED, b"x")
@@ -253,7 +275,7 @@ async def test_another_outbox_has_another_journal(desk: Desk) -> None:
 
     other = await desk.start(instance="two")
 
-    assert other.recall(KEYS["a"]) is None
+    assert other.recall(KEYS["a"], is_unique=True) is None
 
 
 async def test_copies_are_cancelled_for_every_process(desk: Desk) -> None:
@@ -277,7 +299,7 @@ async def test_a_copy_that_was_published_again_is_known_by_its_last_identity(des
     assert len({first, second, third}) == 3
     journal = await desk.restart(journal)
 
-    recalled = journal.recall(KEYS["a"])
+    recalled = journal.recall(KEYS["a"], is_unique=True)
 
     assert recalled is not None
     assert recalled.copy_id == third
@@ -313,7 +335,7 @@ async def test_files_that_are_none_of_ours_do_no_harm(desk: Desk, content: bytes
 
     journal = await desk.start()
 
-    assert journal.recall(KEYS["a"]) is None
+    assert journal.recall(KEYS["a"], is_unique=True) is None
     assert (desk.folder / "notes.txt").exists()
 
 
@@ -329,7 +351,7 @@ async def test_damage_ends_a_file_and_is_told(desk: Desk) -> None:
 
     journal = await desk.start()
 
-    assert [journal.recall(KEYS[name]) is not None for name in "abc"] == [True, False, False]
+    assert [journal.recall(KEYS[name], is_unique=True) is not None for name in "abc"] == [True, False, False]
     assert any("is damaged at octet" in text for _, text in desk.said)
 
 
@@ -341,7 +363,7 @@ async def test_a_report_has_an_identity_of_its_own(desk: Desk) -> None:
     again = journal.replace_copy(report_id)
     journal = await desk.restart(journal)
 
-    recalled = journal.recall(KEYS["a"])
+    recalled = journal.recall(KEYS["a"], is_unique=True)
 
     assert recalled is not None
     assert (recalled.copy_id, recalled.report_id) == (copy_id, again)
