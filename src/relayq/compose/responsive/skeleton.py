@@ -1,4 +1,8 @@
-"""The page around the blocks (spec responsive.md 7.1)."""
+"""The page around the blocks (spec responsive.md 7.1), and what Outlook for Windows is told besides (decision 0017).
+
+That Outlook lays mail out with Word. Widths need no help there, as every column and button is a cell of a table. What
+does need help is said in a conditional comment, which is a comment to everybody else.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,21 @@ table{border-collapse:collapse}
 .re-mobile{display:table-row!important}
 }
 </style>
+"""
+_WORD = """\
+<!--[if mso]>
+<style type="text/css">
+table{mso-table-lspace:0pt;mso-table-rspace:0pt}
+h1,h2,h3,h4,h5,h6,.re-text,.re-button td{mso-line-height-rule:exactly}
+.re-spacer,.re-separator div{font-size:1px!important;line-height:1px!important;mso-line-height-rule:exactly}
+</style>
+<noscript><xml><o:OfficeDocumentSettings xmlns:o="urn:schemas-microsoft-com:office:office">\
+<o:AllowPNG/><o:PixelsPerInch>96</o:PixelsPerInch></o:OfficeDocumentSettings></xml></noscript>
+<![endif]-->
+"""
+"""For Word only: tables without a gap around them, line heights as given instead of at least that, empty cells and
+lines no higher than asked for, and a pixel that is a pixel on a display with more than 96 of them to the inch."""
+_BODY = """\
 </head>
 <body>
 """
@@ -68,4 +87,4 @@ def page_html(document: Node, content: Node | None, subject: str, table: str) ->
         (background(content) if content is not None else "",),
         read_look(content),
     )
-    return f"{_HEAD}{escape(subject)}{_STYLE}{wrapper}{_MAIN}{cell}\n{table}{_END}"
+    return f"{_HEAD}{escape(subject)}{_STYLE}{_WORD}{_BODY}{wrapper}{_MAIN}{cell}\n{table}{_END}"

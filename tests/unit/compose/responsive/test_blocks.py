@@ -273,6 +273,16 @@ def test_shares_of_columns(sizes: list[object], shares: list[str]) -> None:
         assert html.count(cell) == shares.count(share)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "rest"),
+    [([4], "66.67"), ([3, 4.5], "37.5"), ([6, 6], ""), ([None] * 7, ""), ([9, 9], ""), ([11.999], "")],
+)
+def test_what_columns_leave_of_a_row_stays_empty(sizes: list[float | None], rest: str) -> None:
+    html = rows_of({"type": "columns", "columns": [{"size": size, "blocks": []} for size in sizes]})
+    cell = f'<td class="re-desktop" width="{rest}%" style="width:{rest}%;font-size:0;line-height:0">&nbsp;</td>\n</tr>'
+    assert (cell in html, "re-desktop" in html) == (bool(rest), bool(rest))
+
+
 def test_columns() -> None:
     columns = [
         {"size": 3, "background": {"color": "red"}, "container": {"css": {"a": "b"}, "attributes": {"id": "i"}},

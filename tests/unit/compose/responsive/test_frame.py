@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 
-from relayq.compose.responsive import DocumentError, ResponsiveOptions
+from relayq.compose.responsive import DocumentError, Resource, ResponsiveOptions
 from tests.support.documents import Answers, compose, has_part, html_of, inner_of, plan_of, rows_of, text_of
 
 TEXT = {"type": "text", "content": "x", "padding": 0}
@@ -103,14 +105,47 @@ def test_font_of_the_document_is_overlaid() -> None:
         ({"device": "always"}, "<tr><td"),
         ({"device": "odd"}, "<tr><td"),
         ({"device": "desktop", "output": "mailonly"}, '<tr class="re-desktop"><td'),
-        ({"device": "Mobile", "output": "always"}, '<tr class="re-mobile" style="display:none;mso-hide:all"><td'),
+        ({"device": "Mobile", "output": "always"},
+         '<!--[if !mso]><!-->\n<tr class="re-mobile" style="display:none;mso-hide:all"><td'),
         ({"output": "webonly"}, ""),
     ],
-)
+)  # fmt: skip
 def test_visibility(visibility: dict[str, str], start: str) -> None:
     row = rows_of({**TEXT, "visibility": visibility})
     assert row.startswith(start)
     assert bool(row) == bool(start)
+
+
+def test_word_skips_what_is_for_phones_once() -> None:
+    phones = {"visibility": {"device": "mobile"}}
+    inside = {**TEXT, **phones}
+    row = '<tr class="re-mobile" style="display:none;mso-hide:all"><td class="re-'
+    whole = rows_of({"type": "container", **phones, "margin": 1, "blocks": [inside]})
+    assert whole.startswith("<!--[if !mso]><!-->\n<tr class")
+    assert whole.endswith("</tr>\n<!--<![endif]-->")
+    assert (whole.count("[if"), whole.count("[endif]"), whole.count(row)) == (1, 1, 1)
+    conditional = {"type": "html", "content": "<!--[if mso]>a<![EndIf]-->b", **phones}
+    assert rows_of(conditional).startswith(f"{row}html")
+    assert rows_of(conditional, inside).count("<!--[if !mso]><!-->") == 1
+
+
+def test_what_stands_for_other_blocks_passes_its_device_on() -> None:
+    entries: list[Any] = [
+        {"type": "text", "content": "x"},
+        {"type": "container", "blocks": [{"type": "text", "content": "y"}]},
+        {"type": "text", "content": "z", "visibility": {"device": "mobile"}},
+    ]
+    answers = {"https://x.test/": Resource(json.dumps(entries).encode(), "application/json")}
+    block = {"type": "import", "url": "https://x.test/", "visibility": {"device": "desktop"}}
+    rows = rows_of(block, answers=answers)
+    assert re.findall(r'<tr[^>]*><td class="re-[a-z]+', rows) == [
+        '<tr class="re-desktop"><td class="re-text',
+        '<tr class="re-desktop"><td class="re-container',
+        '<tr><td class="re-text',
+        '<tr class="re-mobile" style="display:none;mso-hide:all"><td class="re-text',
+    ]
+    document = {"content": {"blocks": [{**block, "visibility": {"device": "mobile"}}, TEXT]}}
+    assert text_of(document, answers=answers) == "x"
 
 
 def test_blocks_left_out_fetch_nothing() -> None:

@@ -11,6 +11,9 @@ from relayq.compose.responsive.values import Node
 _CELLS = 12
 """Of the grid."""
 
+_LEAST_REST = 0.01
+"""Cells; less is an error of rounding."""
+
 
 def render_container(block: Block) -> Inner:
     """Blocks one below the other."""
@@ -32,7 +35,8 @@ def render_columns(block: Block) -> Inner:
         raise block.node.faults.leave_out(block.node.path, f"more than {_CELLS} columns")
     cells: list[str] = []
     texts: list[str] = []
-    for column, size in zip(columns, _sizes(columns), strict=True):
+    sizes = _sizes(columns)
+    for column, size in zip(columns, sizes, strict=True):
         rows = block.page.rows(
             column.entries("blocks") or (),
             block.inside(max(int(block.width * size / _CELLS + 0.5), 1), is_in_columns=True),
@@ -46,7 +50,16 @@ def render_columns(block: Block) -> Inner:
         )
         cells.append(f"{start}\n{rows.table()}\n</td>\n")
         texts += rows.texts
+    cells.append(_rest(_CELLS - sum(sizes)))
     return Inner(f"\n{TABLE_START}<tr>\n{''.join(cells)}</tr>\n{TABLE_END}\n", tuple(texts), is_cell_main=True)
+
+
+def _rest(size: float) -> str:
+    """An empty cell for what columns leave of the row, which would be shared out among them otherwise."""
+    if size < _LEAST_REST:
+        return ""
+    share = f"{decimal(size / _CELLS * 100)}%"
+    return f'<td class="re-desktop" width="{share}" style="width:{share};font-size:0;line-height:0">&nbsp;</td>\n'
 
 
 def _sizes(columns: Sequence[Node]) -> list[float]:

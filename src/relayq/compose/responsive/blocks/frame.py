@@ -38,6 +38,8 @@ _ROW_STARTS = {
     "desktop": '<tr class="re-desktop">',
     "mobile": '<tr class="re-mobile" style="display:none;mso-hide:all">',
 }
+_NOT_FOR_WORD = ("<!--[if !mso]><!-->\n", "<!--<![endif]-->\n")
+_CONDITION_END = "<![endif]"
 
 
 class Place(NamedTuple):
@@ -47,12 +49,16 @@ class Place(NamedTuple):
         width: Available width in pixels.
         depth: Nesting, 1 at the top.
         is_in_columns: Somewhere inside columns.
+        is_mobile: Inside of something for phones only.
+        device: What blocks are for that stand for one in the document.
         imports: Documents imported one inside the other.
     """
 
     width: int = PAGE_WIDTH
     depth: int = 1
     is_in_columns: bool = False
+    is_mobile: bool = False
+    device: str = "always"
     imports: int = 0
 
 
@@ -164,26 +170,30 @@ class Page:
         block_type = node.text("type")
         if block_type is None:
             raise node.missing("type")
-        device = _device(node)
+        device = _device(node, place.device)
         if device is None:
             return Rows("", ())
         expander = self._expanders.get(block_type)
         if expander is not None:
-            entries, inside = expander(node, place, self)
+            entries, inside = expander(node, place._replace(device=device), self)
             return self.rows(entries, inside)
         renderer = self._renderers.get(block_type)
         if renderer is None:
             raise self.faults.leave_out(path, "unknown type")
-        return _row(Block(node, block_type, place, self), renderer, device)
+        inside = place._replace(is_mobile=place.is_mobile or device == "mobile")
+        rows = _row(Block(node, block_type, inside, self), renderer, device)
+        return rows if place.is_mobile or device != "mobile" else _for_phones(rows)
 
 
-def _device(node: Node) -> str | None:
+def _device(node: Node, usual: str) -> str | None:
     """Kind of device a block is for; ``None`` for one that is not for mail."""
     visibility = node.node("visibility")
     if visibility is None:
-        return "always"
-    output = (visibility.text("output") or "").lower()
-    return None if output == "webonly" else (visibility.text("device") or "always").lower()
+        return usual
+    if (visibility.text("output") or "").lower() == "webonly":
+        return None
+    device = (visibility.text("device") or "").lower()
+    return device if device in _ROW_STARTS else usual
 
 
 class Block:
@@ -228,7 +238,9 @@ class Block:
     def inside(self, width: int, *, is_in_columns: bool = False) -> Place:
         """Place of blocks inside this one."""
         place = self.place
-        return Place(width, place.depth + 1, place.is_in_columns or is_in_columns, place.imports)
+        return place._replace(
+            width=width, device="always", depth=place.depth + 1, is_in_columns=place.is_in_columns or is_in_columns
+        )
 
 
 Renderer = Callable[[Block], Inner]
@@ -252,8 +264,18 @@ def _row(block: Block, renderer: Renderer, device: str) -> Rows:
         row = f"{start}{outer}\n{TABLE_START}<tr>{row}{TABLE_END}\n</td></tr>\n"
     else:
         row = start + row
+    return Rows(row, inner.texts)
+
+
+def _for_phones(rows: Rows) -> Rows:
+    """Rows that only phones show, with what keeps other readers from showing them.
+
+    Word hides the row, but not a table in one of its cells, so it is told to skip all of it. It would end that at the
+    first end of a condition, which must not be one of the document's own in the midst of the row.
+    """
+    before, after = ("", "") if _CONDITION_END in rows.html.lower() else _NOT_FOR_WORD
     # A text reader has no small screen: what is for phones only stands there in its other form already.
-    return Rows(row, () if device == "mobile" else inner.texts)
+    return Rows(f"{before}{rows.html}{after}", ())
 
 
 def text_style(font: Font) -> tuple[str, ...]:
