@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 from relayq.adapters.database import open_database, rule_tables
 from relayq.config.store_address import parse_store_address
 from relayq.trial import ReceivedMessage
+from tests.support.commands import run_here
 from tests.support.engine import Engine, mail
 from tests.unit.compose.test_arc import pem
 
@@ -43,9 +42,8 @@ async def test_mail_is_signed_by_the_domain_of_its_author(tmp_path: Path) -> Non
 
 
 def relayq(*arguments: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "relayq", *arguments]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
-    return done.returncode, done.stdout, done.stderr
+    done = run_here(list(arguments))
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 def test_tables_are_looked_at_created_and_dropped(tmp_path: Path) -> None:

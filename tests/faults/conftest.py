@@ -13,4 +13,4 @@ from tests.support.engine import eventually, open_sockets
 async def no_socket_is_left_over() -> AsyncIterator[None]:
     before = open_sockets()
     yield
-    await eventually(lambda: open_sockets() <= before, "sockets are closed", 2.0)
+    await eventually(lambda: open_sockets() <= before, "sockets are closed")

@@ -81,7 +81,7 @@ async def test_a_server_that_is_down_is_found_out_soon_and_used_again(
     for _ in range(3):
         await fails(lambda: store.load("first"))
         await fails(lambda: store.save("second", b"", EXPIRE_AT))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     await asyncio.to_thread(server.start)
     async with asyncio.timeout(PATIENCE):
         assert await store.load("first") == BODY

@@ -41,7 +41,7 @@ STATES: dict[str, Sequence[Step]] = {
     "data": DATA,
     "message": CONTENT,
 }
-SHORT = tuple(f"smtp-out-timeout-{phase}=0.3" for phase in ("intro", "ehlo", "mailfrom", "rcptto", "data", "message"))
+PHASES = ("intro", "ehlo", "mailfrom", "rcptto", "data", "message")
 MEMORY_KILOBYTES = 48 * 1024
 
 INVALID: dict[str, list[Step]] = {
@@ -63,6 +63,11 @@ INVALID: dict[str, list[Step]] = {
 }
 
 
+def short(*phases: str, seconds: float = 0.3) -> list[str]:
+    """Options for the phases a peer is silent in; in others a busy machine shall not meet a limit."""
+    return [f"smtp-out-timeout-{'ehlo' if phase == 'helo' else phase}={seconds}" for phase in phases]
+
+
 def peak_kilobytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -70,11 +75,11 @@ def peak_kilobytes() -> int:
 @pytest.mark.parametrize("attack", INVALID)
 @pytest.mark.parametrize("state", STATES)
 async def test_what_is_no_reply_is_invalid_in_every_state(state: str, attack: str) -> None:
-    async with Engine(*SHORT) as engine:
+    async with Engine() as engine:
         before = peak_kilobytes()
         await engine.serve([*STATES[state], *INVALID[attack]], strict=False)
         await engine.send(mail("m1"))
-        outcome = await engine.outcome("m1", patience=5)
+        outcome = await engine.outcome("m1")
         assert (outcome.cell, outcome.kind) == ((state, "invalid"), "retry")
         assert len(outcome.last["description"]) <= 4096
         assert outcome.last["description"].isprintable()
@@ -85,10 +90,10 @@ async def test_what_is_no_reply_is_invalid_in_every_state(state: str, attack: st
 @pytest.mark.parametrize("part", [b"", b"2", b"250", b"250-", b"250-a\r\n", b"250 ok", b"250 ok\r"], ids=repr)
 @pytest.mark.parametrize("state", STATES)
 async def test_a_reply_that_never_ends(state: str, part: bytes, end: Step) -> None:
-    async with Engine(*SHORT) as engine:
+    async with Engine(*short(state)) as engine:
         await engine.serve([*STATES[state], *([Send(part)] if part else []), end])
         await engine.send(mail("m1"))
-        outcome = await engine.outcome("m1", patience=5)
+        outcome = await engine.outcome("m1")
         expected = "timeout" if isinstance(end, Stall) else "lost"
         assert (outcome.cell, outcome.kind) == ((state, expected), "retry")
         assert "description" not in outcome.last
@@ -96,24 +101,20 @@ async def test_a_reply_that_never_ends(state: str, part: bytes, end: Step) -> No
 
 @pytest.mark.parametrize("state", STATES)
 async def test_octets_that_trickle_in_buy_no_time(state: str) -> None:
-    async with Engine(*SHORT) as engine:
-        await engine.serve([*STATES[state], Trickle(b"250-" + b"x" * 200, 0.05)], strict=False)
-        before = time.monotonic()
+    async with Engine(*short(state)) as engine:
+        await engine.serve([*STATES[state], Trickle(b"250-" + b"x" * 2000, 0.05)], strict=False)
         await engine.send(mail("m1"))
-        outcome = await engine.outcome("m1", patience=5)
+        outcome = await engine.outcome("m1")
         assert outcome.cell == (state, "timeout")
-        assert time.monotonic() - before < 2
 
 
 @pytest.mark.parametrize("state", STATES)
 async def test_lines_that_trickle_in_buy_no_time(state: str) -> None:
-    async with Engine(*SHORT) as engine:
-        await engine.serve([*STATES[state], Trickle(b"250-x\r\n" * 60, 0.02)], strict=False)
-        before = time.monotonic()
+    async with Engine(*short(state)) as engine:
+        await engine.serve([*STATES[state], Trickle(b"250-x\r\n" * 60, 0.2)], strict=False)
         await engine.send(mail("m1"))
-        outcome = await engine.outcome("m1", patience=5)
+        outcome = await engine.outcome("m1")
         assert outcome.cell == (state, "timeout")
-        assert time.monotonic() - before < 2
 
 
 async def test_a_whole_dialogue_one_octet_at_a_time() -> None:
@@ -143,10 +144,10 @@ async def test_a_whole_dialogue_one_octet_at_a_time() -> None:
 async def test_replies_that_come_twice_are_never_taken_for_acceptance(
     script: Any, cell: tuple[str, str] | None
 ) -> None:
-    async with Engine(*SHORT) as engine:
+    async with Engine(*(short(*PHASES) if cell is None else ())) as engine:
         server = await engine.serve([*script, Stall()])
         await engine.send(mail("m1"))
-        outcome = await engine.outcome("m1", patience=5)
+        outcome = await engine.outcome("m1")
         assert outcome.kind == "retry"
         if cell is not None:
             assert outcome.cell == cell
@@ -155,10 +156,10 @@ async def test_replies_that_come_twice_are_never_taken_for_acceptance(
 
 
 async def test_all_replies_before_any_command() -> None:
-    async with Engine(*SHORT) as engine:
+    async with Engine(*short(*PHASES)) as engine:
         server = await engine.serve([Send(b"220 a\r\n250 b\r\n250 c\r\n250 d\r\n354 e\r\n250 f\r\n"), Stall()])
         await engine.send(mail("m1"))
-        outcome = await engine.outcome("m1", patience=5)
+        outcome = await engine.outcome("m1")
         assert outcome.kind == "retry"
         assert b"Hello." not in server.connections[0].received
 
@@ -167,7 +168,7 @@ async def test_all_replies_before_any_command() -> None:
     "words", [b"250 flushed\r\n", b"250 flushed\r\n250 ok\r\n", b"250 a\r\n250 b\r\n250 c\r\n354 d\r\n"]
 )
 async def test_an_answer_to_rset_that_comes_too_early_hands_no_session_out_twice(words: bytes) -> None:
-    async with Engine(*SHORT, "ip-maxconnections=1") as engine:
+    async with Engine(*short(*PHASES, seconds=1), "ip-maxconnections=1") as engine:
         refused = [
             *opening(),
             *mailfrom(),
@@ -178,33 +179,33 @@ async def test_an_answer_to_rset_that_comes_too_early_hands_no_session_out_twice
         ]
         server = await engine.serve(refused, [*opening(), *transaction() * 20, *quit_session()])
         await engine.send(*(mail(f"m{number}") for number in range(6)))
-        first = await engine.outcome("m0", patience=5)
+        first = await engine.outcome("m0")
         assert first.kind == "failure"
         for number in range(1, 6):
-            await engine.outcome(f"m{number}", patience=5)
+            await engine.outcome(f"m{number}")
         assert server.connections[0].received.count(b"Hello.") <= 1
         assert server.count >= 2
 
 
 async def test_acceptance_of_content_that_was_not_transferred_yet_is_no_acceptance() -> None:
     large = "Subject: x\r\n\r\n" + ("x" * 76 + "\r\n") * 200_000
-    async with Engine(*SHORT, "smtp-out-timeout-block=5") as engine:
+    async with Engine("smtp-out-timeout-block=5") as engine:
         await engine.serve(
             [*DATA, Send(b"354 go\r\n"), Expect(rb"Subject"), Send(b"250 2.0.0 queued\r\n"), StopReading()]
         )
         await engine.send(mail("m1", mime=large))
-        outcome = await engine.outcome("m1", patience=8)
+        outcome = await engine.outcome("m1")
         assert (outcome.cell, outcome.kind) == (("message", "invalid"), "retry")
         assert outcome.last["code"] == 250
 
 
 async def test_a_refusal_of_content_that_was_not_transferred_yet_is_a_verdict() -> None:
     large = "Subject: x\r\n\r\n" + ("x" * 76 + "\r\n") * 200_000
-    async with Engine(*SHORT, "smtp-out-timeout-block=5") as engine:
+    async with Engine("smtp-out-timeout-block=5") as engine:
         refusal = b"552 5.3.4 Message too big\r\n"
         await engine.serve([*DATA, Send(b"354 go\r\n"), Expect(rb"Subject"), Send(refusal), StopReading()])
         await engine.send(mail("m1", mime=large))
-        outcome = await engine.outcome("m1", patience=8)
+        outcome = await engine.outcome("m1")
         assert (outcome.cell, outcome.kind, outcome.last["code"]) == (("message", "error"), "failure", 552)
 
 
@@ -212,11 +213,9 @@ async def test_a_server_that_stops_reading_is_given_up_after_the_block_limit() -
     large = "Subject: x\r\n\r\n" + ("x" * 76 + "\r\n") * 300_000
     async with Engine("smtp-out-timeout-block=0.3") as engine:
         await engine.serve([*DATA, Send(b"354 go\r\n"), StopReading()])
-        before = time.monotonic()
         await engine.send(mail("m1", mime=large))
         outcome = await engine.outcome("m1")
         assert (outcome.cell, outcome.kind) == (("message", "timeout"), "retry")
-        assert time.monotonic() - before < 5
 
 
 async def test_large_content_may_take_longer_than_the_block_limit_as_long_as_it_moves() -> None:

@@ -42,7 +42,7 @@ from tests.support.ports import free_port
 from tests.support.scripted_server import ScriptedServer, Step
 
 PRODUCT = str(Path(relayq.__file__).parent)
-PATIENCE = 10.0
+PATIENCE = 30.0
 LOOK_SECONDS = 0.002
 SHOWN_OCTETS = 60
 OUTBOX = "outbox"
@@ -253,7 +253,7 @@ class Engine:
         try:
             await self.stop()
             if error is None:
-                await eventually(lambda: not _tasks_of_ours(), f"tasks are left: {_tasks_of_ours()}", 2.0)
+                await eventually(lambda: not _tasks_of_ours(), f"tasks are left: {_tasks_of_ours()}")
                 self.check()
         finally:
             await self._stack.aclose()

@@ -153,7 +153,7 @@ class RabbitMqEngine:
         async with asyncio.timeout(PATIENCE):
             await self._side.publish(publications)
 
-    async def items(self, queue: str, count: int, patience: float = 20.0) -> list[OutboxItem]:
+    async def items(self, queue: str, count: int, patience: float = 60.0) -> list[OutboxItem]:
         """The next so many messages of a queue, which they leave."""
         found: list[OutboxItem] = []
         consumption = await self._side.consume(queue, count, found.append)
@@ -165,7 +165,7 @@ class RabbitMqEngine:
             await self._side.settle(item, ())
         return found
 
-    async def results(self, queue: str, count: int, patience: float = 20.0) -> list[dict[str, Any]]:
+    async def results(self, queue: str, count: int, patience: float = 60.0) -> list[dict[str, Any]]:
         """The same, decoded."""
         return [decoded(item) for item in await self.items(queue, count, patience)]
 

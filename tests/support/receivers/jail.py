@@ -19,7 +19,7 @@ from typing import Self
 from tests.support.processes import Process, ServerNotReady
 
 FIRST_UID = 23_000  # of the users inside; outside the ranges that distributions give to users and to services
-COMMAND_SECONDS = 20.0
+COMMAND_SECONDS = 60.0
 CHROOT = shutil.which("chroot", path="/usr/sbin:/sbin:/usr/bin:/bin") or "chroot"
 
 

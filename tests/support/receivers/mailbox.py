@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 POLL_SECONDS = 0.02
-DELIVERY_SECONDS = 15.0
+DELIVERY_SECONDS = 45.0
 
 
 def read_maildir(folder: Path) -> tuple[bytes, ...]:

@@ -16,7 +16,7 @@ from tests.support.processes import Process, is_listening
 from tests.support.receivers.jail import is_unpacked, unpacked
 
 DELAY_SECONDS = 1
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 PERL = shutil.which("perl", path="/usr/bin:/bin") or "perl"
 
 

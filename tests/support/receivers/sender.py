@@ -28,8 +28,8 @@ from tests.support.relayq_process import RelayqProcess
 T = TypeVar("T")
 
 QUEUES = ("success", "failure", "retry")
-CALL_SECONDS = 20.0
-RESULT_SECONDS = 25.0
+CALL_SECONDS = 60.0
+RESULT_SECONDS = 60.0
 
 
 class Result:

@@ -21,7 +21,7 @@ TLS_NAME = "localhost"
 USER = "relayq"
 PASSWORD = "s3cret/pässwörd"
 DATABASE = "bodies"
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 START_TRIES = 3  # what a killed one has left behind may need a moment to go away
 
 

@@ -21,7 +21,7 @@ from tests.support.scripted_server import ScriptedServer, Send
 async def no_socket_is_left_over() -> AsyncIterator[None]:
     before = open_sockets()
     yield
-    await eventually(lambda: open_sockets() <= before, "sockets are closed", 2.0)
+    await eventually(lambda: open_sockets() <= before, "sockets are closed")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.support.receivers.jail import is_unpacked, unpacked
 HOSTNAME = "mx.haraka.test"
 SIZE_LIMIT = 1_500_000
 LOGIN = ("anna", "s3cret pass")
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 # It replaces the package's own file as a whole. Longer lines than data_line_length would be broken.
 _CONNECTION = f"""\

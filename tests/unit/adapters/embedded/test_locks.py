@@ -61,7 +61,7 @@ def test_a_turn_is_waited_for(pair: tuple[MachineLocks, MachineLocks]) -> None:
     with other.turn(10):
         waited = time.monotonic() - started
     timer.join()
-    assert 0.05 <= waited < 5
+    assert waited >= 0.05
 
 
 def test_a_turn_ends_with_an_error(pair: tuple[MachineLocks, MachineLocks]) -> None:

@@ -44,4 +44,4 @@ def test_time_does_not_go_back() -> None:
 async def test_system_clock_is_aware_and_counts_as_the_event_loop() -> None:
     clock: Clock = SystemClock()
     assert clock.now().utcoffset() == timedelta(0)
-    assert abs(clock.monotonic() - asyncio.get_running_loop().time()) < 1
+    assert abs(clock.monotonic() - asyncio.get_running_loop().time()) < 60

@@ -69,7 +69,7 @@ def test_peers_that_never_answer_keep_it_no_longer_than_their_limit(capsys: pyte
             "--timeout=0.5",
             "--json",
         )
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 60
     assert code == 78
     found = {finding["subject"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
     (connection,) = (finding for subject, finding in found.items() if subject.startswith("connection to "))

@@ -150,7 +150,7 @@ def test_long_names_and_lists_are_folded() -> None:
 
 @pytest.mark.parametrize("text", ['"', "<", "[", "(", "{a", "{$", '"{a', "{a'", '{a"', "<{a", "a:", "{*", "\\"])
 def test_time_is_linear(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     split_addresses(text * 100_000, has_tags=True)
     split_addresses(text * 100_000)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 30

