@@ -15,7 +15,7 @@ import pytest
 
 from relayq.adapters import workshop as adapter
 from relayq.adapters.workshop import ProcessWorkshop
-from relayq.compose.making import Failed, Made, MakingRules, Order
+from relayq.compose.making import Conversion, Failed, Made, MakingRules, Order
 from relayq.model import parse_address
 from relayq.ports import WorkshopUnavailableError
 from tests.support.engine import eventually
@@ -87,6 +87,25 @@ async def test_large_messages_come_back_whole(workshops: list[Watched]) -> None:
     made = await one.make(order(mime))
     assert isinstance(made, Made)
     assert made.octets.count(b'<p style="color:red">') == 50_001
+
+
+async def test_what_a_connection_is_held_for_goes_first(workshops: list[Watched]) -> None:
+    one = Watched()
+    workshops.append(one)
+    pid = await stopped(one)
+    done: list[str] = []
+    waiting = [asyncio.ensure_future(one.make(order())) for _ in range(3)]
+    for task in waiting:
+        task.add_done_callback(lambda _: done.append("order"))
+    octets = b"Subject: x\r\n\r\n\xff" + b"line of text\r\n" * 50_000
+    converting = asyncio.ensure_future(one.make(Conversion(octets=octets, to_seven_bit=True)))
+    converting.add_done_callback(lambda _: done.append("conversion"))
+    await asyncio.sleep(0)
+    os.kill(pid, signal.SIGCONT)
+    converted, *_ = await asyncio.gather(converting, *waiting)
+    assert done == ["order", "conversion", "order", "order"]  # the first one had begun
+    assert isinstance(converted, Made)
+    assert (converted.octets.isascii(), converted.octets.count(b"line of text\r\n")) == (True, 50_000)
 
 
 async def test_orders_are_spread_over_the_processes(workshops: list[Watched]) -> None:

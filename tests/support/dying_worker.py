@@ -52,8 +52,8 @@ class Place(NamedTuple):
     applies: Callable[..., bool] | None = None
 
 
-def _is_mail_from(octets: bytes) -> bool:
-    return octets.startswith(b"MAIL FROM")
+def _is_mail_from(pieces: list[bytes]) -> bool:
+    return pieces[0].startswith(b"MAIL FROM")
 
 
 def _settles(changes: Sequence[Any], _claims: Sequence[Any]) -> bool:

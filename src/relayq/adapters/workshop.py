@@ -16,7 +16,7 @@ from typing import cast
 import msgspec
 
 from relayq.adapters.workshop_process import LENGTH, decode_outcome, encode_frame_body
-from relayq.compose.making import Failed, Made, MakingRules, Order, Wanted
+from relayq.compose.making import Conversion, Failed, Made, MakingRules, Order, Wanted
 from relayq.ports import WorkshopUnavailableError
 
 MAX_SECONDS = 60.0
@@ -34,7 +34,7 @@ class _Job:
 
     __slots__ = ("future", "order", "tries")
 
-    def __init__(self, order: Order, future: asyncio.Future[Outcome]) -> None:
+    def __init__(self, order: Order | Conversion, future: asyncio.Future[Outcome]) -> None:
         self.order = order
         self.future = future
         self.tries = 0
@@ -77,10 +77,13 @@ class ProcessWorkshop:
         self._starting: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    async def make(self, order: Order) -> Outcome:
+    async def make(self, order: Order | Conversion) -> Outcome:
         """See ``ports.Workshop``."""
         job = _Job(order, self._loop.create_future())
-        self._jobs.append(job)
+        if isinstance(order, Conversion):
+            self._jobs.appendleft(job)
+        else:
+            self._jobs.append(job)
         self._assign()
         return await job.future
 
@@ -232,7 +235,7 @@ class _Process(asyncio.SubprocessProtocol):
         """Expect an answer within so many seconds."""
         self._timer = asyncio.get_running_loop().call_later(seconds, self._is_late)
 
-    def _write(self, content: MakingRules | Order) -> None:
+    def _write(self, content: MakingRules | Order | Conversion) -> None:
         assert self._transport is not None
         pipe = self._transport.get_pipe_transport(0)
         body = encode_frame_body(content)
@@ -252,9 +255,9 @@ class _Process(asyncio.SubprocessProtocol):
             self._kill()
         elif len(received) >= LENGTH.size + size:
             self._received = bytearray()
-            self._take(bytes(memoryview(received)[LENGTH.size :]))
+            self._take(memoryview(received)[LENGTH.size :])
 
-    def _take(self, body: bytes) -> None:
+    def _take(self, body: memoryview) -> None:
         """An answer is complete."""
         self._stop_timer()
         if self._job is not None:

@@ -17,14 +17,14 @@ from typing import BinaryIO
 
 import msgspec
 
-from relayq.compose.making import Failed, Made, Maker, MakingRules, Order, Wanted
+from relayq.compose.making import Conversion, Failed, Made, Maker, MakingRules, Order, Wanted
 
 LENGTH = struct.Struct(">I")
 _NICENESS = 5
 
 encode_frame_body = msgspec.msgpack.Encoder().encode
 decode_outcome = msgspec.msgpack.Decoder(Made | Wanted | Failed).decode
-_decode_order = msgspec.msgpack.Decoder(Order).decode
+_decode_order = msgspec.msgpack.Decoder(Order | Conversion).decode
 
 
 def main() -> None:

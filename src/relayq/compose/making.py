@@ -1,20 +1,25 @@
 """A whole message made from what its JSON asks for: personalised, composed from an object, style sheets inlined.
 
 One pure function of an `Order`, so that it can run wherever there is time for it: in the worker, whose loop it must not
-hold up, or in a process beside it. `Maker.make` therefore takes an `Effort`: beyond a small one it gives up early, and
-somebody else does the same work with a large one.
+hold up, or in a process beside it. `Maker.try_make` therefore takes an `Effort`: beyond a small one it gives up early,
+and somebody else does the same work with a large one. A `Conversion` is the other kind of work: what a peer cannot take
+is encoded anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
 from relayq.compose.css_matching import MAX_CSS_CHARACTERS, UNLIMITED_STEPS, CssLimitError, Patience
-from relayq.compose.errors import ComposeError
+from relayq.compose.eightbit import to_seven_bit
+from relayq.compose.errors import ComposeError, ConversionImpossibleError, LongLineError
+from relayq.compose.headers import HeaderEdits, edit_headers
 from relayq.compose.inline_css import CssInliner
+from relayq.compose.long_lines import treat_long_lines
 from relayq.compose.personalise import personalise_mime
 from relayq.compose.responsive import (
     DocumentError,
@@ -75,7 +80,7 @@ class Answer(msgspec.Struct, frozen=True):
     failure: DownloadFailure | None = None
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class Order(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What is to be made; it holds everything that has a say in it.
 
     Attributes:
@@ -88,6 +93,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         data: Variables in JSON, ``None`` for no personalisation.
         force: Where a step fails, do without it.
         inline_css: Move style sheets into the elements.
+        edits: Of the header, when all else is done.
         answers: What was downloaded for the object so far.
     """
 
@@ -100,11 +106,32 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes | None = None
     force: bool = False
     inline_css: bool = False
+    edits: HeaderEdits | None = None
     answers: tuple[Answer, ...] = ()
 
     def __repr__(self) -> str:
         """Without content: this lands in logs."""
         return f"Order({self.recipient!r})"
+
+
+class Conversion(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Content that a peer does not take as it is.
+
+    Attributes:
+        octets: CRLF line ends.
+        to_seven_bit: The peer takes no octets above 127.
+        long_lines: What happens to lines of more than 998 octets.
+        force: Where a step fails, do without it.
+    """
+
+    octets: bytes
+    to_seven_bit: bool = False
+    long_lines: Literal["keep", "wrap", "fail"] = "keep"
+    force: bool = False
+
+    def __repr__(self) -> str:
+        """Without content: this lands in logs."""
+        return f"Conversion({len(self.octets)} octets)"
 
 
 class Made(msgspec.Struct, frozen=True, tag=True):
@@ -179,8 +206,10 @@ class Maker:
         self._make_boundary = make_boundary
         self._inliner = CssInliner(important=rules.inline_important)
 
-    def make(self, order: Order) -> Made | Wanted | Failed:
+    def make(self, order: Order | Conversion) -> Made | Wanted | Failed:
         """The message, what it lacks, or why there will be none."""
+        if isinstance(order, Conversion):
+            return convert(order)
         outcome = self.try_make(order, FULL_EFFORT, is_final=True)
         assert outcome is not None
         return outcome
@@ -201,9 +230,14 @@ class Maker:
             outcome_or_failure = outcome
         if templates.is_over and not is_final:
             return None
-        if isinstance(outcome_or_failure, Made) and order.inline_css:
-            return self._inline(order, outcome_or_failure, effort, is_final=is_final)
-        return outcome_or_failure
+        if not isinstance(outcome_or_failure, Made):
+            return outcome_or_failure
+        made: Made | Failed | None = outcome_or_failure
+        if order.inline_css:
+            made = self._inline(order, outcome_or_failure, effort, is_final=is_final)
+        if order.edits is not None and isinstance(made, Made):
+            return Made(edit_headers(made.octets, order.edits), made.keys, made.notes)
+        return made
 
     def _personalise(self, order: Order, stopwatch: _Stopwatch) -> Made:
         """A string with its templates rendered."""
@@ -254,6 +288,23 @@ class Maker:
             return Failed(f"inlinecss: {error}") if is_final else None
         notes = tuple(f"inlinecss: sent as it was: {note}" for note in left)
         return Made(octets, made.keys, made.notes + notes)
+
+
+def convert(conversion: Conversion) -> Made | Failed:
+    """Content as a peer takes it: 7 bit if it has to be, then with lines that are short enough."""
+    octets = conversion.octets
+    try:
+        if conversion.to_seven_bit:
+            octets = to_seven_bit(octets)
+    except ConversionImpossibleError as error:
+        if not conversion.force:
+            return Failed(f"the server takes no 8-bit content: {error}")
+    try:
+        octets = treat_long_lines(octets, conversion.long_lines)
+    except LongLineError as error:
+        if not conversion.force:
+            return Failed(f"mime: {error}")
+    return Made(octets)
 
 
 _UNANSWERED = DownloadFailure("not answered", is_temporary=True)

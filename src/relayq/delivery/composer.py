@@ -13,16 +13,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 from relayq.compose import (
     ComposeError,
-    ConversionImpossibleError,
     HeaderEdits,
     HeaderError,
-    LongLineError,
     PreparedSignatures,
     PrivateKeys,
     SigningKey,
@@ -31,11 +29,22 @@ from relayq.compose import (
     parse_header_edits,
     parse_signing_keys,
     prepare_signatures,
-    to_seven_bit,
-    treat_long_lines,
 )
+from relayq.compose.analysis import has_long_line
 from relayq.compose.arc import NEW, Arrival, prepare_seal
-from relayq.compose.making import Answer, Effort, Failed, Made, Maker, MakingRules, Order, Wanted
+from relayq.compose.headers import find_header
+from relayq.compose.making import (
+    Answer,
+    Conversion,
+    Effort,
+    Failed,
+    Made,
+    Maker,
+    MakingRules,
+    Order,
+    Wanted,
+    convert,
+)
 from relayq.compose.responsive import Download, DownloadFailure, DownloadKind, Resource
 from relayq.delivery.arrivals import Arrivals
 from relayq.delivery.downloads import Downloads
@@ -46,7 +55,9 @@ from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
 from relayq.model import DeliveryState, Message, Refused, Scope, TimedOut, Unusable
 from relayq.model.members import decode_value
 from relayq.ports import Clock, Workshop, WorkshopUnavailableError
-from relayq.smtp import Capabilities, normalise_line_ends
+from relayq.smtp import SLICE_OCTETS, Capabilities, normalise_line_ends, normalised_slices
+
+T = TypeVar("T")
 
 QUICK = Effort(template_seconds=0.01, inlining_seconds=0.01, css_steps=200_000, css_characters=4_000)
 """What is done on the loop before the workshop gets the message; a page of CSS steps costs about two milliseconds."""
@@ -58,6 +69,10 @@ _PAUSE_AFTER_FAILURE = 20
 _MAX_USABLE_KEYS = 256
 _LARGE_OCTETS = 128 * 1024
 """From here on hashing for a signature costs more than a millisecond with all around it."""
+_CONVERTED_ON_LOOP = 32 * 1024
+"""Octets: 0.2 ms, or 7 of hostile ones; the way to the workshop and back costs 0.2."""
+_EDITED_ON_LOOP = 32 * 1024
+"""Octets of a header: up to 3 ms."""
 
 _OPAQUE = frozenset((DownloadKind.ATTACHMENT, DownloadKind.IMAGE, DownloadKind.PROBE))
 _OPAQUE_SHARE = 8
@@ -110,14 +125,12 @@ class Draft(msgspec.Struct, frozen=True):
     Attributes:
         order: How far it has come.
         keys: What it is signed with, besides those in the object.
-        edits: Of its header.
         arrival: See `Content`.
         downloads: What it needs.
     """
 
     order: Order
     keys: tuple[SigningKey, ...]
-    edits: HeaderEdits | None
     arrival: Arrival | None
     downloads: tuple[Download, ...] = ()
 
@@ -209,12 +222,15 @@ class Composer:
         """
         keys = () if message.dkim is None else await self._signing_keys(message)
         edits = _parse_edits(message) if "headers" in message.members else None
-        octets = b"" if message.mime_object is not None else _read(message)
+        octets = b"" if message.mime_object is not None else await self._read(message)
         arrival: Arrival | None = NEW
         if message.mime_object is None and any("arc" in key.protocols for key in keys):
             arrival = await self._arrivals.judge(octets)
         if message.mime_object is None and message.data is None and not message.inline_css:
-            return self._to_content(octets, keys, edits, arrival, force=message.force)
+            if edits is None:
+                return self._to_content(octets, keys, arrival, force=message.force)
+            if len(octets) <= _EDITED_ON_LOOP or find_header(octets).end <= _EDITED_ON_LOOP:
+                return self._to_content(edit_headers(octets, edits), keys, arrival, force=message.force)
         order = Order(
             recipient=message.recipient.text,
             sender=message.sender,
@@ -225,11 +241,37 @@ class Composer:
             data=None if message.data is None else bytes(message.data),
             force=message.force,
             inline_css=message.inline_css,
+            edits=edits,
         )
-        draft = Draft(order, keys, edits, arrival)
+        draft = Draft(order, keys, arrival)
         if order.mime_object is not None and (expected := self._expectations.of(order.mime_object)):
             draft = _with_answers(draft, self._downloads.known(expected) or {})
         return await self._go_on(draft)
+
+    async def _read(self, message: Message) -> bytes:
+        """A string ``mime`` with CRLF line ends and without NUL; a large one is read in several turns of the loop."""
+        mime = message.mime
+        assert mime is not None
+        if b"\0" in mime:
+            if not message.force:
+                raise _impossible("mime: NUL octet")
+            mime = mime.replace(b"\0", b"")
+        if len(mime) <= SLICE_OCTETS:
+            return normalise_line_ends(mime)
+        slices: list[bytes] = []
+        work = normalised_slices(mime)
+        while (piece := await self._paced(partial(next, work, None))) is not None:
+            slices.append(piece)
+        return b"".join(slices)
+
+    async def _paced(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, done on the loop when it has time for it."""
+        await self._pace.turn()
+        begun = self._clock.monotonic()
+        try:
+            return work()
+        finally:
+            self._pace.spend(self._clock.monotonic() - begun)
 
     async def complete(self, draft: Draft) -> Content:
         """Content after its downloads, which may take a while.
@@ -260,19 +302,11 @@ class Composer:
             needed = tuple(answer.download for answer in draft.order.answers)
             self._expectations.learn(draft.order.mime_object, needed)
         keys = draft.keys + outcome.keys
-        return self._to_content(outcome.octets, keys, draft.edits, draft.arrival, force=draft.order.force)
+        return self._to_content(outcome.octets, keys, draft.arrival, force=draft.order.force)
 
     def _to_content(
-        self,
-        octets: bytes,
-        keys: tuple[SigningKey, ...],
-        edits: HeaderEdits | None,
-        arrival: Arrival | None,
-        *,
-        force: bool,
+        self, octets: bytes, keys: tuple[SigningKey, ...], arrival: Arrival | None, *, force: bool
     ) -> Content:
-        if edits is not None:
-            octets = edit_headers(octets, edits)
         if self._keys_of_author is not None:
             keys += self._keys_of_author(octets)
         if octets.isascii():
@@ -298,6 +332,9 @@ class Composer:
                 if outcome is not None:
                     return outcome
                 self._remember_as_slow(order, ended, ended - begun)
+        return await self._have_made(order)
+
+    async def _have_made(self, order: Order | Conversion) -> Made | Wanted | Failed:
         try:
             return await self._workshop.make(order)
         except WorkshopUnavailableError as error:
@@ -355,28 +392,26 @@ class Composer:
             Refused: ``responsive/error``: it cannot be converted or signed.
         """
         octets = content.octets
-        if not self._is_taken(content, capabilities):
-            octets = self._to_seven_bit(content)
-        octets = self._treat_long_lines(octets, force=content.force)
+        is_taken = self._is_taken(content, capabilities)
+        if not is_taken or (self._rules.long_lines != "keep" and has_long_line(octets)):
+            octets = await self._convert(content, to_seven_bit=not is_taken)
         if content.keys:
             octets = await self._sign(octets, content)
         return msgspec.structs.replace(content, octets=octets, has_8bit=not octets.isascii(), keys=())
 
-    def _to_seven_bit(self, content: Content) -> bytes:
-        try:
-            return to_seven_bit(content.octets)
-        except ConversionImpossibleError as error:
-            if content.force:
-                return content.octets
-            raise _impossible(f"the server takes no 8-bit content: {error}") from None
-
-    def _treat_long_lines(self, octets: bytes, *, force: bool) -> bytes:
-        try:
-            return treat_long_lines(octets, self._rules.long_lines)
-        except LongLineError as error:
-            if force:
-                return octets
-            raise _impossible(f"mime: {error}") from None
+    async def _convert(self, content: Content, *, to_seven_bit: bool) -> bytes:
+        """The octets as the peer and the operator want them; large ones are left to the workshop."""
+        conversion = Conversion(
+            octets=content.octets, to_seven_bit=to_seven_bit, long_lines=self._rules.long_lines, force=content.force
+        )
+        if len(content.octets) <= _CONVERTED_ON_LOOP:
+            outcome: Made | Wanted | Failed = await self._paced(partial(convert, conversion))
+        else:
+            outcome = await self._have_made(conversion)
+        if isinstance(outcome, Made):
+            return outcome.octets
+        assert isinstance(outcome, Failed)
+        raise _impossible(outcome.reason)
 
     async def _sign(self, octets: bytes, content: Content) -> bytes:
         """The content with an ARC set and DKIM signatures, as far as there are keys for them."""
@@ -411,11 +446,7 @@ class Composer:
             return await self._threads.do(prepared.sign)
         if not effort:
             return prepared.sign()
-        await self._pace.turn()
-        begun = self._clock.monotonic()
-        signatures = prepared.sign()
-        self._pace.spend(self._clock.monotonic() - begun)
-        return signatures
+        return await self._paced(prepared.sign)
 
 
 def _with_answers(draft: Draft, found: Mapping[Download, Resource | DownloadFailure]) -> Draft:
@@ -425,17 +456,6 @@ def _with_answers(draft: Draft, found: Mapping[Download, Resource | DownloadFail
     ]
     order = msgspec.structs.replace(draft.order, answers=(*draft.order.answers, *answers))
     return msgspec.structs.replace(draft, order=order, downloads=())
-
-
-def _read(message: Message) -> bytes:
-    """A string ``mime`` with CRLF line ends and without NUL."""
-    mime = message.mime
-    assert mime is not None
-    if b"\0" in mime:
-        if not message.force:
-            raise _impossible("mime: NUL octet")
-        mime = mime.replace(b"\0", b"")
-    return normalise_line_ends(mime)
 
 
 def _is_small(order: Order) -> bool:

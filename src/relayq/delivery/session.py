@@ -162,7 +162,7 @@ class Session(asyncio.Protocol):
         self._sent_content = 0
         self._content_octets = 0
         self._before_content: BeforeContent | None = None
-        self._held: bytes | None = None
+        self._held: list[bytes] | None = None
 
     @property
     def client(self) -> SmtpClient:
@@ -233,7 +233,7 @@ class Session(asyncio.Protocol):
         while (event := client.next_event()) is not None:
             has_event = True
             self._pass_on(event)
-        out = client.data_to_send()
+        out = client.pieces_to_send()
         if self.is_closed:
             return
         state = client.state
@@ -245,12 +245,14 @@ class Session(asyncio.Protocol):
         if out or has_event or state is not self._timed_state:
             self._move_deadline()
 
-    def _write(self, out: bytes) -> None:
-        self._sent += len(out)
-        assert self._transport is not None
-        self._transport.write(out)
+    def _write(self, out: list[bytes]) -> None:
+        transport = self._transport
+        assert transport is not None
+        for piece in out:
+            self._sent += len(piece)
+            transport.write(piece)
 
-    def _may_send_content(self, out: bytes) -> bool:
+    def _may_send_content(self, out: list[bytes]) -> bool:
         """Whether content may leave now; false when it never will, or has to wait for its note in the journal."""
         if self._is_too_late_for_content():
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from relayq.compose.making import Failed, Made, Order, Wanted
+from relayq.compose.making import Conversion, Failed, Made, Order, Wanted
 
 
 class WorkshopUnavailableError(Exception):
@@ -12,13 +12,15 @@ class WorkshopUnavailableError(Exception):
 
 
 class Workshop(Protocol):
-    """Makes messages with the effort the specification grants, and lets the loop go on meanwhile.
+    """Makes and converts messages with the effort the specification grants, and lets the loop go on meanwhile.
+
+    A conversion goes before orders that wait: a connection is held for it.
 
     The caller may be cancelled at any time. What an order does to whoever works on it (time, memory, the end of a
     process) is a ``Failed`` for that order and nothing to anybody else.
     """
 
-    async def make(self, order: Order) -> Made | Wanted | Failed:
+    async def make(self, order: Order | Conversion) -> Made | Wanted | Failed:
         """What `compose.making.Maker.make` returns.
 
         Raises:

@@ -5,7 +5,7 @@ from relayq.smtp.auth import Credentials
 from relayq.smtp.capabilities import NO_CAPABILITIES, Capabilities
 from relayq.smtp.client import SmtpClient
 from relayq.smtp.commands import Transaction
-from relayq.smtp.data import final_size, normalise_line_ends
+from relayq.smtp.data import SLICE_OCTETS, final_size, normalise_line_ends, normalised_slices
 from relayq.smtp.errors import LocalProtocolError, RemoteProtocolError
 from relayq.smtp.events import (
     Broken,
@@ -22,6 +22,7 @@ from relayq.smtp.server import SmtpServer, encode_keywords, encode_reply
 
 __all__ = [
     "NO_CAPABILITIES",
+    "SLICE_OCTETS",
     "Broken",
     "Capabilities",
     "Closed",
@@ -42,5 +43,6 @@ __all__ = [
     "encode_reply",
     "final_size",
     "normalise_line_ends",
+    "normalised_slices",
     "server_events",
 ]

@@ -25,6 +25,8 @@ from relayq.smtp.states import TABLE, Phase, Row, Step
 
 _PARAMETER_REFUSALS = frozenset({501, 504, 555})
 _CLOSING = 421
+_JOINED_OCTETS = 64 * 1024
+"""Of content: up to here a copy costs less than one more piece to write."""
 
 # Looked up once: an enum member costs more than parsing a reply.
 _MAIL = TABLE[Step.MAIL]
@@ -181,7 +183,12 @@ class SmtpClient(Opening):
 
     def _send_content(self, row: Row, reply: Reply) -> None:
         assert self._content is not None  # DATA is sent only with the content at hand
-        self._send(_CONTENT, stuff_dots(self._content) + commands.END_OF_DATA)
+        content = stuff_dots(self._content)
+        if len(content) <= _JOINED_OCTETS:
+            self._send(_CONTENT, content + commands.END_OF_DATA)
+        else:
+            self._send(_CONTENT, content)
+            self._out.append(commands.END_OF_DATA)
 
     def _delivered(self, row: Row, reply: Reply) -> None:
         self._phase = _PHASE_READY

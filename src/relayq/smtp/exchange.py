@@ -78,6 +78,12 @@ class Exchange:
         out.clear()
         return octets
 
+    def pieces_to_send(self) -> list[bytes]:
+        """The same in pieces, of which there is more than one only where joining them would copy large content."""
+        out = self._out
+        self._out = []
+        return out
+
     def next_event(self) -> Event | None:
         """The next thing that happened, oldest first; ``None`` when more has to be received."""
         return self._events.popleft() if self._events else None

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from relayq.compose.making import Answer, Effort, Failed, Made, Maker, MakingRules, Order, Wanted
+from relayq.compose.headers import parse_header_edits
+from relayq.compose.making import Answer, Conversion, Effort, Failed, Made, Maker, MakingRules, Order, Wanted
 from relayq.compose.responsive import Download, DownloadFailure, DownloadKind, Resource
 from relayq.model import parse_address
 
@@ -44,6 +45,49 @@ def maker(step: float = 0.0, **rules: Any) -> Maker:
 def made(outcome: object) -> Made:
     assert isinstance(outcome, Made), outcome
     return outcome
+
+
+EIGHT_BIT = b"Subject: x\r\nContent-Type: text/plain\r\n\r\n\xff" + b"y" * 1200 + b"\r\n"
+SEALED = b"Content-Type: application/pkcs7-mime\r\n\r\n\xff" + b"y" * 1200 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("octets", "facts", "is_ascii", "is_short"),
+    [
+        (EIGHT_BIT, {}, False, False),
+        (EIGHT_BIT, {"to_seven_bit": True}, True, True),
+        (EIGHT_BIT, {"to_seven_bit": True, "long_lines": "fail"}, True, True),
+        (EIGHT_BIT, {"long_lines": "wrap"}, True, True),
+        (EIGHT_BIT, {"long_lines": "fail", "force": True}, False, False),
+        (SEALED, {"to_seven_bit": True, "long_lines": "wrap", "force": True}, False, False),
+    ],
+)
+def test_content_is_converted_as_far_as_it_can_be(
+    octets: bytes, facts: dict[str, Any], *, is_ascii: bool, is_short: bool
+) -> None:
+    converted = made(maker().make(Conversion(octets=octets, **facts))).octets
+    assert (converted.isascii(), max(map(len, converted.split(b"\r\n"))) <= 998) == (is_ascii, is_short)
+
+
+@pytest.mark.parametrize(
+    ("octets", "facts", "reason"),
+    [
+        (
+            SEALED,
+            {"to_seven_bit": True},
+            "the server takes no 8-bit content: 8-bit content in a signed or encrypted part",
+        ),
+        (EIGHT_BIT, {"long_lines": "fail"}, "mime: a line has more than 998 octets"),
+    ],
+)
+def test_content_that_cannot_be_converted(octets: bytes, facts: dict[str, Any], reason: str) -> None:
+    assert maker().make(Conversion(octets=octets, **facts)) == Failed(reason)
+
+
+def test_the_header_is_edited_last() -> None:
+    edits = parse_header_edits({"replace": {"Content-Type": "text/plain"}})
+    outcome = made(maker().make(order(data={"n": "Ann"}, inline_css=True, edits=edits)))
+    assert outcome.octets == b'Content-Type: text/plain\r\n\r\n<p style="color:red">Hi Ann</p>\r\n'
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
@@ -145,13 +189,18 @@ def test_a_sheet_beyond_the_limits_of_the_specification_is_final() -> None:
 def test_representations_show_no_content() -> None:
     assert "Hi" not in repr(order())
     assert "red" not in repr(Made(STYLED))
+    assert "red" not in repr(Conversion(octets=STYLED))
 
 
 def test_orders_and_outcomes_can_be_sent_elsewhere() -> None:
     described = {"text": "x", "dkim": {"domain": "x.test", "selector": "s", "key": "k", "headers": ["x-a"]}}
     one = order(b"", mime_object=described, answers=(Answer(FILE, found=Resource(b"x")),), data={"n": 1})
-    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=Order)
+    edits = parse_header_edits({"remove": ["x"], "replace": {"Subject": "y"}, "append": {"A": "b"}})
+    one = msgspec.structs.replace(one, edits=edits)
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=Order | Conversion)
     assert sent == one
+    conversion = Conversion(octets=b"x", to_seven_bit=True, long_lines="wrap", force=True)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(conversion), type=Order | Conversion) == conversion
     outcomes = (maker().make(sent), Wanted((FILE,)), Failed("x", is_temporary=True))
     kinds = Made | Wanted | Failed
     assert tuple(msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=kinds) for one in outcomes) == outcomes

@@ -429,6 +429,64 @@ def test_what_is_large_but_only_sent_is_left_alone() -> None:
     assert made.workshop.orders == []
 
 
+class CountedPace(NoPace):
+    """Gives every piece of work a turn at once, and counts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = 0
+
+    async def turn(self) -> None:
+        self.turns += 1
+
+
+def test_line_ends_of_a_large_message_are_made_right_in_many_turns() -> None:
+    made = composer()
+    made._pace = pace = CountedPace()
+    octets = made.prepare_now(with_facts(mime=b"Subject: x\n\n" + b"line\n" * 500_000)).octets
+    assert octets == b"Subject: x\r\n\r\n" + b"line\r\n" * 500_000
+    assert pace.turns > 2_500_000 // (256 * 1024)
+
+
+@pytest.mark.parametrize(("lines", "orders"), [(1, 0), (10_000, 1)])
+async def test_large_content_is_converted_in_the_workshop(lines: int, orders: int) -> None:
+    made = composer()
+    content = made.prepare_now(with_facts(mime=EIGHT_BIT + b"line of text\r\n" * lines))
+    final = await made.finish(content, TAKES_7BIT)
+    assert (final.octets.isascii(), len(made.workshop.orders)) == (True, orders)
+    assert final.octets.count(b"\r\nline of text\r\n") == (lines + 1) // 2
+
+
+async def test_large_content_that_cannot_be_converted_is_refused_or_sent_as_it_is() -> None:
+    large = SEALED + b"line of text\r\n" * 10_000
+    made = composer()
+    with pytest.raises(Refused, match=r"^responsive/error: the server takes no 8-bit content: "):
+        await made.finish(made.prepare_now(with_facts(mime=large)), TAKES_7BIT)
+    final = await made.finish(made.prepare_now(with_facts(mime=large, force=True)), TAKES_7BIT)
+    assert (final.octets, len(made.workshop.orders)) == (large, 2)
+
+
+async def test_content_waits_while_nothing_can_be_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def make(order: object) -> NoReturn:
+        raise WorkshopUnavailableError("no process")
+
+    made = composer()
+    monkeypatch.setattr(made.workshop, "make", make)
+    content = made.prepare_now(with_facts(mime=EIGHT_BIT + b"line of text\r\n" * 10_000))
+    with pytest.raises(NotNowError, match="composing: no process"):
+        await made.finish(content, TAKES_7BIT)
+
+
+@pytest.mark.parametrize(("fields", "lines", "orders"), [(3, 1, 0), (3, 50_000, 0), (30_000, 1, 1)])
+def test_a_very_long_header_is_edited_in_the_workshop(fields: int, lines: int, orders: int) -> None:
+    made = composer()
+    mime = b"X: y\r\n" * fields + b"\r\n" + b"line\r\n" * lines
+    edits = raw({"remove": "x", "append": {"Subject": "z"}})
+    octets = made.prepare_now(with_facts(mime=mime, members={"headers": edits})).octets
+    assert octets == b"Subject: z\r\n\r\n" + b"line\r\n" * lines
+    assert len(made.workshop.orders) == orders
+
+
 class Slow:
     """Stands in for an attempt on the loop that takes a second and was not enough."""
 

@@ -124,6 +124,19 @@ def test_agreement_to_what_was_not_written_is_no_answer() -> None:
     assert client.data_to_send() == b""
 
 
+@pytest.mark.parametrize(("lines", "count"), [(1, 1), (50_000, 2)])
+def test_large_content_is_not_copied_to_be_sent(lines: int, count: int) -> None:
+    client = go_to("content due")
+    content = b"line\r\n" * lines
+    client.provide_content(content)
+    client.data_to_send()
+    client.receive_data(b"354 go\r\n")
+    pieces = client.pieces_to_send()
+    assert (b"".join(pieces), len(pieces)) == (content + b".\r\n", count)
+    assert (pieces[0] is content) is (count == 2)
+    assert client.pieces_to_send() == []
+
+
 def test_a_refusal_may_come_early() -> None:
     client = go_to("DATA")
     client.receive_data(b"354 go\r\n421 on second thoughts\r\n")

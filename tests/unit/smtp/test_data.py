@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relayq.smtp import final_size, normalise_line_ends
-from relayq.smtp.data import _SPLIT_LIMIT_OCTETS, stuff_dots, unstuff_dots
-
-LARGE = _SPLIT_LIMIT_OCTETS
+from relayq.smtp import final_size, normalise_line_ends, normalised_slices
+from relayq.smtp.data import SLICE_OCTETS, stuff_dots, unstuff_dots
 
 
 @pytest.mark.parametrize(
@@ -27,10 +25,21 @@ LARGE = _SPLIT_LIMIT_OCTETS
         (b"x\r.\r\n", b"x\r\n.\r\n"),
     ],
 )
-@pytest.mark.parametrize("padding", [b"", b"y" * LARGE], ids=["small", "large"])
-def test_normalise_line_ends(mime: bytes, normal: bytes, padding: bytes) -> None:
+@pytest.mark.parametrize("missing", [None, 0, 1, 2, 3])
+def test_normalise_line_ends(mime: bytes, normal: bytes, missing: int | None) -> None:
+    padding = b"" if missing is None else b"y" * (SLICE_OCTETS - missing)  # line ends on both sides of a slice's end
     assert normalise_line_ends(padding + mime) == padding + normal
     assert final_size(padding + mime) == len(padding + normal)
+
+
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n", b"\r"])
+def test_a_large_message_is_normalised_in_slices(line_end: bytes) -> None:
+    mime = (b"y" * 1000 + line_end) * 400
+    slices = list(normalised_slices(mime))
+
+    assert len(slices) > 3
+    assert max(map(len, slices)) <= SLICE_OCTETS + 200
+    assert b"".join(slices) == (b"y" * 1000 + b"\r\n") * 400
 
 
 @pytest.mark.parametrize(

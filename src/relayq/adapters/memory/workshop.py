@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relayq.compose.making import Failed, Made, Maker, Order, Wanted
+from relayq.compose.making import Conversion, Failed, Made, Maker, Order, Wanted
 
 
 class LocalWorkshop:
@@ -13,10 +13,10 @@ class LocalWorkshop:
     """
 
     def __init__(self, maker: Maker) -> None:
-        self.orders: list[Order] = []
+        self.orders: list[Order | Conversion] = []
         self._maker = maker
 
-    async def make(self, order: Order) -> Made | Wanted | Failed:
+    async def make(self, order: Order | Conversion) -> Made | Wanted | Failed:
         """Make it now."""
         self.orders.append(order)
         return self._maker.make(order)
