@@ -22,6 +22,7 @@ from relayq.model import DeliveryError
 from relayq.model.message_json import ParseRules, decode_members, parse_message
 from relayq.ports import DownloadError
 from relayq.smtp import Capabilities
+from tests.support.mime_oracle import check_by_two_parsers
 
 FOLDER = Path(__file__).parent
 CASES = sorted(FOLDER.glob("*.json"))
@@ -84,6 +85,8 @@ async def test_message(case: Path, monkeypatch: pytest.MonkeyPatch, *, update_go
             if content:
                 path.write_bytes(content)
         assert (path.read_bytes() if path.exists() else b"") == content
+    if octets:
+        check_by_two_parsers(octets)
 
 
 def test_there_are_cases() -> None:

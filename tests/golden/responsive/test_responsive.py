@@ -9,6 +9,7 @@ import pytest
 
 from relayq.compose.responsive import DownloadFailure, Resource, ResponsiveOptions
 from tests.support.documents import compose, defects, parsed, part_of
+from tests.support.mime_oracle import check_by_two_parsers
 
 CASES = sorted(Path(__file__).parent.glob("*.json"))
 
@@ -30,6 +31,7 @@ def test_messages(case: Path, *, update_golden: bool) -> None:
         expected.write_bytes(message.replace(b"\r\n", b"\n"))
     assert message == expected.read_bytes().replace(b"\n", b"\r\n")
     assert not defects(parsed(message))
+    check_by_two_parsers(message)
     for media_type, suffix in (("text/plain", ".txt"), ("text/html", ".html")):
         decoded = case.with_suffix(suffix)
         if decoded.exists():

@@ -16,6 +16,7 @@ from relayq.compose.responsive.rewriting import compile_wildcard
 from relayq.compose.responsive.text_alternative import html_to_text
 from relayq.model import parse_address
 from tests.support.documents import SEEN_AT, build, parsed
+from tests.support.mime_oracle import check_by_two_parsers
 
 GENERATED = {
     "from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id", "mime-version", "content-type",
@@ -181,8 +182,8 @@ def check_message(message: bytes, mime: Any) -> None:
     for field in header.decode().replace("\r\n ", " ").split("\r\n"):
         assert field.replace("\t", " ").isprintable()
         assert field.isascii() or field.partition(":")[0].lower() in {"from", "sender", "to", "cc", "reply-to"}
+    check_by_two_parsers(message)
     tree = parsed(message)
-    assert not [defect for part in tree.walk() for defect in part.defects]
     asked = mime.get("headers")
     names = {name.lower() for name in asked} if isinstance(asked, dict) else set()
     assert {name.lower() for name in tree.keys()} <= GENERATED | names  # noqa: SIM118 - a message is no mapping
