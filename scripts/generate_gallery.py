@@ -39,9 +39,13 @@ AIR = "html{padding:12px 0;outline:1px solid #cccccc;outline-offset:-1px}"
 HEAD = """\
 # Gallery of blocks
 
-Generated from `examples/gallery` by `make gallery`. Each example shows the `blocks` of a mail, and what a reader with a
-large and one with a small screen makes of them (Chromium at 800 and at 360 pixels). The rules are in
-[Mail described as an object](nested-mime.md).
+Generated from `examples/gallery` by `make gallery`. Each example shows the `mime` of a message, without `from` and
+`subject`, and what a reader with a large and one with a small screen makes of it (Chromium at 800 and at 360 pixels).
+The rules are in [Mail described as an object](nested-mime.md). To look at one, and to change it and look again:
+
+```sh
+relayq render --page examples/gallery/05-button.json > page.html
+```
 """
 
 
@@ -51,11 +55,7 @@ def page() -> str:
 
 
 def _entry(example: Example) -> str:
-    shown: object = {"blocks": example.blocks, **example.document}
-    content = example.document.get("content")
-    if content is not None:
-        rest = {name: value for name, value in example.document.items() if name != "content"}
-        shown = {"content": {**content, "blocks": example.blocks}, **rest}
+    shown = {name: value for name, value in example.mime.items() if name not in ("from", "subject")}
     code = _compact(shown)
     pictures = " ".join(
         f"![{example.title}, {width} pixels wide](../gallery/{example.name}-{width}.png)" for width in WIDTHS

@@ -1,4 +1,4 @@
-"""The gallery of blocks: examples with what they download, and the HTML they become.
+"""The gallery of blocks: messages with a property of ours that says what they download, and the HTML they become.
 
 Used by the test that compares it with the stored HTML and by the script that takes the pictures.
 """
@@ -29,8 +29,7 @@ class Example:
         name: Of its files.
         title: Headline.
         about: A sentence or two.
-        blocks: What it shows.
-        document: Other properties of the ``mime`` object.
+        mime: The ``mime`` object.
         downloads: Resources by address.
         options: Settings it takes.
     """
@@ -38,16 +37,15 @@ class Example:
     name: str
     title: str
     about: str
-    blocks: list[dict[str, Any]]
-    document: dict[str, Any]
+    mime: dict[str, Any]
     downloads: Mapping[str, Resource]
     options: ResponsiveOptions
 
     @property
-    def mime(self) -> dict[str, Any]:
-        """The whole ``mime`` object."""
-        content = {**self.document.get("content", {}), "blocks": self.blocks}
-        return {"from": "shop@shop.example", **self.document, "content": content}
+    def blocks(self) -> list[dict[str, Any]]:
+        """What it shows."""
+        shown: list[dict[str, Any]] = self.mime["content"]["blocks"]
+        return shown
 
     @property
     def html_path(self) -> Path:
@@ -65,13 +63,13 @@ def examples() -> list[Example]:
 
 
 def _read(path: Path) -> Example:
-    given = json.loads(path.read_text("utf-8"))
+    message = json.loads(path.read_text("utf-8"))
+    given = message["gallery"]
     return Example(
         name=path.stem,
         title=given["title"],
         about=given["about"],
-        blocks=given["blocks"],
-        document=given.get("document", {}),
+        mime=message["mime"],
         downloads={url: _resource(answer) for url, answer in given.get("downloads", {}).items()},
         options=ResponsiveOptions(icons=ICONS if given.get("icons") else ""),
     )

@@ -15,8 +15,11 @@ import pytest
 from relayq.cli.main import main
 
 ROOT = Path(__file__).parents[3]
+GALLERY = sorted((ROOT / "examples" / "gallery").glob("*.json"))
 EXAMPLES = [
-    path for path in sorted((ROOT / "examples").rglob("*.json")) if "mime" in json.loads(path.read_text("utf-8"))
+    path
+    for path in sorted((ROOT / "examples").rglob("*.json"))
+    if path not in GALLERY and "mime" in json.loads(path.read_text("utf-8"))
 ]
 DOCUMENTS = sorted((ROOT / "tests" / "golden" / "responsive").glob("*.json"))
 MESSAGES = sorted((ROOT / "tests" / "golden" / "composing").glob("*.json"))
@@ -85,7 +88,19 @@ def test_every_example_can_be_looked_at(render: Renderer, path: Path, view: str)
         assert done.output
 
 
+@pytest.mark.parametrize("path", GALLERY, ids=lambda path: path.stem)
+def test_every_entry_of_the_gallery_can_be_looked_at(render: Renderer, path: Path) -> None:
+    done = render("--page", str(path))
+    if path.stem.endswith(("-import", "-feed")):
+        assert done.code == 65
+        assert "not downloaded without --download: https://shop.example/" in done.errors
+    else:
+        assert done.code == 0, done.errors
+        assert b'class="re-body"' in done.output
+
+
 def test_there_are_examples() -> None:
+    assert len(GALLERY) >= 18
     assert {path.stem for path in EXAMPLES} >= {"message", "newsletter", "order", "downloads"}
 
 
