@@ -39,6 +39,11 @@ PLACES: dict[str, str] = {
     "DATA after refusal": _PIPELINED + _MAIL + "S: 250 ok\nS: 550 no\n= refused rcptto 550 goes on\n",
     "dot after refusal": _PIPELINED + _MAIL + "S: 250 ok\nS: 550 no\n= refused rcptto 550 goes on\nS: 354 go\n",
     "RSET after refusal": _READY + _MAIL + "S: 550 no\n= refused mailfrom 550 goes on\n",
+    "RSET before the next mail": "defer-reset: yes\n"
+    + _PIPELINED
+    + _MAIL
+    + "S: 550 no\n= refused mailfrom 550 goes on\nS: 503 no mail\nS: 503 no mail\n= ready\n"
+    + _MAIL,
     "RSET before repetition": _HELLO + "S: 250-mx.test\nS: 250 SIZE\n= ready\n" + _MAIL + "S: 555 what\n",
     "QUIT": _READY + "> quit\n",
 }

@@ -5,7 +5,7 @@ the dialogue:
 
 ===================== ==================================================================================================
 ``tls: required``     settings: ``ehlo``, ``tls`` (values of TlsMode), ``login`` (user, blank, password), and ``yes`` or
-                      ``no`` for ``clear-auth``, ``pipelining``, ``bdat``
+                      ``no`` for ``clear-auth``, ``pipelining``, ``bdat``, ``defer-reset``
 ``S: 250 ok``         the server sends this line; lines that follow each other are one write
 ``S| 250 \x00\r\n``   the server sends these octets, escapes as in Python, nothing added
 ``S--``               the server closes
@@ -20,6 +20,7 @@ the dialogue:
 ``> abandon``         it has none to provide
 ``> tls``             it reports the handshake done
 ``> quit``            it says goodbye
+``> reset``           it sends the RSET it owes
 ``@ rcptto``          the state is this
 ``= ready``           the next event, see :func:`describe_event`
 ===================== ==================================================================================================
@@ -117,6 +118,7 @@ class Transcript:
             allow_clear_auth=self.settings.get("clear-auth") == "yes",
             use_pipelining=self.settings.get("pipelining") != "no",
             use_bdat=self.settings.get("bdat") == "yes",
+            defers_reset=self.settings.get("defer-reset") == "yes",
         )
 
     def server_script(self) -> tuple[Send | Close | Expect, ...]:
@@ -271,6 +273,8 @@ def act(client: SmtpClient, step: Act) -> None:
         client.tls_established()
     elif step.verb == "quit":
         client.quit()
+    elif step.verb == "reset":
+        client.reset()
     else:
         raise ValueError(step.verb)
 

@@ -25,12 +25,19 @@ class FakeSession:
         self.is_leased = False
         self.is_exclusive = False
         self.is_resetting = False
+        self.owes_reset = False
         self.is_quitting = False
         self.rests = 0
 
     @property
     def is_ready(self) -> bool:
         return not (self.is_closed or self.is_quitting or self.is_resetting)
+
+    def reset(self) -> bool:
+        if self.owes_reset:
+            self.owes_reset, self.is_resetting = False, True
+            return True
+        return False
 
     def rest(self, seconds: float) -> None:
         self.rests += 1

@@ -402,6 +402,8 @@ class Lane:
                 session.is_leased = True
                 waiter.set_result(session)
                 return
+        if session.reset():
+            return  # nobody's next mail carries the RSET: it comes back when that is answered
         self._idle.append(session)
         self._budget.idle_lanes[self] = None
         session.rest(self._limits.max_idle)

@@ -150,6 +150,7 @@ class SessionOpener:
             credentials=route.credentials,
             allow_clear_auth=self._rules.allow_clear_auth,
             use_bdat=self._rules.use_bdat,
+            defers_reset=True,
         )
 
     async def _connect(self, lane: Lane, deadline: float) -> Session:

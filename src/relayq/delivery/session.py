@@ -552,6 +552,15 @@ class Session(asyncio.Protocol):
         self._advance()
         return await self._expect(waiter)
 
+    def reset(self) -> bool:
+        """Send the RSET that is owed after a refusal, if any is; the owner hears when the session is ready again."""
+        if not self.client.owes_reset:
+            return False
+        self._idle_seconds = None
+        self.client.reset()
+        self._advance()
+        return True
+
     def rest(self, seconds: float) -> None:
         """No message for now: keep the connection for ``seconds``, then QUIT."""
         self._idle_seconds = seconds

@@ -35,6 +35,7 @@ _DATA = TABLE[Step.DATA]
 _CONTENT = TABLE[Step.CONTENT]
 _CONTENT_REST = TABLE[Step.CONTENT_REST]
 _RESET = TABLE[Step.RESET]
+_RESET_FIRST = TABLE[Step.RESET_FIRST]
 _MAIL_RCPT = (_MAIL, _RCPT)
 _MAIL_RCPT_DATA = (_MAIL, _RCPT, _DATA)
 _REST = {_RCPT: TABLE[Step.RCPT_REST], _DATA: TABLE[Step.DATA_REST]}
@@ -47,6 +48,8 @@ class SmtpClient(Opening):
 
     Attributes:
         positive_reply_seen: The peer has answered a command of the current transaction positively.
+        owes_reset: Ready, but RSET has not been sent yet after a refusal: it goes out in one write with the next
+            transaction, or by itself with :meth:`reset`.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class SmtpClient(Opening):
         allow_clear_auth: bool = False,
         use_pipelining: bool = True,
         use_bdat: bool = False,
+        defers_reset: bool = False,
     ) -> None:
         """Start with the wait for the greeting.
 
@@ -68,6 +72,8 @@ class SmtpClient(Opening):
             allow_clear_auth: Show the password even without TLS.
             use_pipelining: Make use of PIPELINING when announced.
             use_bdat: Make use of CHUNKING when announced.
+            defers_reset: With PIPELINING, let RSET after a refusal wait for the next transaction (RFC 2920 section 3.1
+                allows it at the beginning of a group): that saves a round trip and a wakeup.
 
         Raises:
             LocalProtocolError: ``ehlo_name`` cannot be written into a command.
@@ -75,6 +81,8 @@ class SmtpClient(Opening):
         super().__init__(ehlo_name=ehlo_name, tls=tls, credentials=credentials, allow_clear_auth=allow_clear_auth)
         self._use_pipelining = use_pipelining
         self._use_bdat = use_bdat
+        self._defers_reset = defers_reset
+        self.owes_reset = False
         self.positive_reply_seen = False
         self._transaction: Transaction | None = None
         self._content: bytes | None = None
@@ -106,6 +114,13 @@ class SmtpClient(Opening):
         self._content = transaction.content
         self._phase = _PHASE_TRANSACTION
         self._send_envelope()
+
+    def reset(self) -> None:
+        """Send the RSET that is owed; the session is ready again once it is answered."""
+        if self.owes_reset and self._phase is _PHASE_READY:
+            self.owes_reset = False
+            self._phase = Phase.AFTERMATH
+            self._send(_RESET, commands.RESET)
 
     def provide_content(self, content: bytes) -> None:
         """Give the content that :class:`RecipientAccepted` asked for: final octets with CRLF line ends.
@@ -147,6 +162,10 @@ class SmtpClient(Opening):
 
     def _send_envelope(self) -> None:
         """MAIL, and with PIPELINING all that may stand behind it in one write."""
+        if self.owes_reset:
+            self.owes_reset = False
+            self._phase = Phase.AFTERMATH
+            self._send(_RESET_FIRST, commands.RESET)
         if not (self._use_pipelining and self.capabilities.pipelining):
             self._send(_MAIL, self._mail_line)
         elif self._content is None or self._uses_bdat():
@@ -233,7 +252,19 @@ class SmtpClient(Opening):
         self._send(_CONTENT_REST, commands.END_OF_DATA)
 
     def _reset(self) -> None:
-        self._send(_RESET, commands.RESET)
+        if (
+            self._defers_reset
+            and self._phase is Phase.AFTERMATH
+            and self._use_pipelining
+            and self.capabilities.pipelining
+        ):
+            self.owes_reset = True
+            self._become_ready()
+        else:
+            self._send(_RESET, commands.RESET)
+
+    def _begin_after_reset(self, row: Row, reply: Reply) -> None:
+        self._phase = _PHASE_TRANSACTION
 
     def _after_reset(self, row: Row, reply: Reply) -> None:
         if self._phase is Phase.AFTERMATH:

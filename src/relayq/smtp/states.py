@@ -31,7 +31,8 @@ class Phase(enum.Enum):
     CONTENT_DUE = "content due"
     """The recipient was accepted, the content is being loaded; nothing may arrive."""
     AFTERMATH = "aftermath"
-    """The mail's outcome has been reported; replies to the rest of it, or to RSET, are awaited."""
+    """The mail's outcome has been reported; replies to the rest of it, or to RSET, are awaited. The next mail may have
+    been sent behind RSET by then."""
     LEAVING = "leaving"
     """QUIT has been sent."""
     REFUSED = "refused"
@@ -63,6 +64,7 @@ class Step(enum.Enum):
     DATA_REST = "DATA of a mail already refused"
     CONTENT_REST = "final dot of a mail already refused"
     RESET = "RSET"
+    RESET_FIRST = "RSET in front of the next mail"
     QUIT = "QUIT"
 
 
@@ -95,6 +97,7 @@ class Move(enum.StrEnum):
     END_EMPTY_DATA = "_end_empty_data"
     AFTER_RESET = "_after_reset"
     RESET_REFUSED = "_reset_refused"
+    BEGIN_AFTER_RESET = "_begin_after_reset"
     LEAVE = "_leave"
 
 
@@ -162,6 +165,8 @@ TABLE: dict[Step, Row] = {
     Step.DATA_REST: _row(DeliveryState.DATA, Move.READ_REST, Move.END_EMPTY_DATA, Move.READ_REST, Move.READ_REST),
     Step.CONTENT_REST: _row(DeliveryState.MESSAGE, Move.READ_REST, Move.READ_REST, Move.READ_REST, Move.READ_REST),
     Step.RESET: _row(DeliveryState.MAILFROM, Move.AFTER_RESET, Move.BREAK, Move.RESET_REFUSED, Move.BREAK),
+    # Until it is answered the next mail has not begun: a breach ends the session, and is nobody's result.
+    Step.RESET_FIRST: _row(DeliveryState.MAILFROM, Move.BEGIN_AFTER_RESET, Move.BREAK, Move.RESET_REFUSED, Move.BREAK),
     Step.QUIT: _row(DeliveryState.MAILFROM, Move.LEAVE, Move.LEAVE, Move.LEAVE, Move.LEAVE),
 }
 

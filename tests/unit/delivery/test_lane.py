@@ -74,6 +74,23 @@ def test_messages_wait_in_the_order_they_came(yard: Yard) -> None:
     assert not waiting[0].done(), "it has the right to open one, and does"
 
 
+def test_a_session_that_owes_a_reset_goes_to_the_next_message_or_comes_back_after_it() -> None:
+    yard = made(max_connections=1)
+    session = yard.ready()
+    yard.acquire()
+    waiting = yard.acquire()
+    session.owes_reset = True
+    yard.release(session)
+    assert waiting.result() is session
+    assert session.owes_reset, "sent along with the message"
+    yard.release(session)
+    assert session.is_resetting
+    assert not yard.lane.has_idle
+    session.answer_reset()
+    assert yard.lane.has_idle
+    yard.end()
+
+
 def test_no_more_than_the_limits_are_opened(yard: Yard) -> None:
     for _ in range(8):
         yard.acquire()

@@ -83,7 +83,8 @@ class Stage:
         return task
 
     def start(self, deadline: float = NEVER) -> asyncio.Task[Event]:
-        return self.run(self.session.start(SmtpClient(ehlo_name="mta.test", tls=TlsMode.NEVER), deadline))
+        client = SmtpClient(ehlo_name="mta.test", tls=TlsMode.NEVER, defers_reset=True)
+        return self.run(self.session.start(client, deadline))
 
     def say(self, *replies: bytes) -> None:
         for reply in replies:
@@ -270,6 +271,48 @@ def test_a_refusal_keeps_the_session_and_the_owner_hears_when_it_is_ready_again(
     stage.say(b"250 flushed")
     assert stage.session.is_ready
     assert stage.owner.ready == 1
+
+
+def refuse_pipelined(stage: Stage) -> None:
+    stage.open(b"PIPELINING")
+    task = stage.send()
+    stage.say(b"250 ok", b"450 later", b"503 no recipient")
+    assert cell(task) == (DeliveryState.RCPTTO, ResultType.ERROR, Scope.MESSAGE)
+    stage.transport.written.clear()
+
+
+def test_with_pipelining_the_reset_leaves_with_the_next_message(stage: Stage) -> None:
+    refuse_pipelined(stage)
+    assert stage.session.is_ready
+    assert stage.owner.ready == 1
+    task = stage.send()
+    assert stage.transport.written.startswith(b"RSET\r\nMAIL FROM:<b@shop.test>")
+    stage.say(b"250 flushed", b"250 ok", b"250 ok", b"354 go", b"250 queued")
+    assert task.result().description == "queued"
+
+
+@pytest.mark.parametrize("answer", [b"421 too many errors", b"502 no RSET here", b"hello", None])
+def test_a_session_that_ends_over_the_reset_has_not_begun_the_next_message(stage: Stage, answer: bytes | None) -> None:
+    refuse_pipelined(stage)
+    task = stage.send()
+    if answer is None:
+        stage.session.eof_received()
+        stage.loop.settle()
+    else:
+        stage.say(answer)
+    assert cell(task) == (DeliveryState.MAILFROM, ResultType.LOST, Scope.HOST)
+    assert not stage.session.has_answered, "the pipeline takes a fresh session"
+
+
+def test_without_a_next_message_the_reset_leaves_by_itself(stage: Stage) -> None:
+    refuse_pipelined(stage)
+    assert stage.session.reset()
+    assert stage.transport.written == b"RSET\r\n"
+    assert not stage.session.is_ready
+    stage.say(b"250 flushed")
+    assert stage.session.is_ready
+    assert stage.owner.ready == 2
+    assert not stage.session.reset()
 
 
 def test_a_reset_that_is_never_answered_ends_the_session_by_the_limit_of_ehlo(stage: Stage) -> None:

@@ -37,6 +37,7 @@ RCPT after refusal      | -            | | | | | closed 421
 DATA after refusal      | -            | > RSET | > . | > RSET | > RSET | closed 421
 dot after refusal       | -            | > RSET | > RSET | > RSET | > RSET | closed 421
 RSET after refusal      | -            | ready | closed 334 | closed 450 | closed 550 | closed 421
+RSET before the next mail | -         | | closed 334 | closed 450 | closed 550 | closed 421
 RSET before repetition  | mailfrom     | > MAIL FROM:<b@shop.example> | invalid | refused | invalid | refused
 QUIT                    | -            | closed 250 | closed 334 | closed 450 | closed 550 | closed 421
 """
