@@ -13,6 +13,5 @@ class SystemClock:
         """Aware UTC instant."""
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        """Seconds since an arbitrary point, never going back."""
-        return time.monotonic()
+    # Asked several times per message: without a frame of its own it costs a third.
+    monotonic = staticmethod(time.monotonic)

@@ -97,7 +97,7 @@ class OutcomeLedger:
         self._settled: deque[tuple[float, LedgerEntry]] = deque()
         self._lost: deque[tuple[float, LedgerEntry]] = deque()
         self._awaited: set[LedgerEntry] = set()
-        self._recent: Counter[bytes] = Counter()
+        self._recent: dict[bytes, int] = {}
         self._copies: dict[bytes, None] = {}
         self._twins: dict[bytes, None] = {}
         self._owed: Counter[bytes] = Counter()
@@ -292,7 +292,7 @@ class OutcomeLedger:
         """Keep what was acknowledged on a channel that is open: if that gets lost, so may the acknowledgement be."""
         entry.is_settled = True
         self._settled.append((now + SETTLED_SECONDS, entry))
-        self._recent[entry.key] += 1
+        self._recent[entry.key] = self._recent.get(entry.key, 0) + 1
 
     def abandon(self, entry: LedgerEntry) -> list[OutboxItem]:
         """The message was not started after all: its redelivery is a delivery like any other.

@@ -9,9 +9,10 @@ out again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -43,7 +44,7 @@ from relayq.model import (
 )
 from relayq.policy.egress import allowed_egress_ips, order_egress_ips
 from relayq.policy.local_codes import local_code
-from relayq.policy.retry import RetryRules, choose_failure, deadline_of, decide_outcome
+from relayq.policy.retry import RetryRules, choose_failure, decide_outcome
 from relayq.policy.routing import Candidate, Target
 from relayq.policy.storage import has_content
 from relayq.policy.tls import NO_DEMAND, TlsDemand
@@ -54,6 +55,7 @@ from relayq.smtp import Transaction
 _MOVABLE_STATES = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 _SILENCE = frozenset((ResultType.TIMEOUT, ResultType.LOST))
 _GONE_CODES = frozenset((421, 503))
+_MESSAGE, _ACCEPTED = DeliveryState.MESSAGE, ResultType.ACCEPTED
 MAX_WAIT = 86_400.0
 """Timers are not made for more; a message that waits is sent away long before."""
 
@@ -87,7 +89,18 @@ class PipelineRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A message that may start now, and what belongs to it."""
+    """A message that may start now, and what belongs to it.
+
+    Attributes:
+        item: As consumed.
+        message: Decoded.
+        target: Where it goes.
+        seen_at: First due pick-up.
+        entry: Its place in the ledger.
+        ticket: Its place among those that wait.
+        deadline_at: When to give it up, ``None`` for never.
+        trail: What becomes known on the way.
+    """
 
     item: OutboxItem
     message: Message
@@ -95,6 +108,7 @@ class Job(msgspec.Struct, frozen=True):
     seen_at: datetime
     entry: LedgerEntry
     ticket: Ticket
+    deadline_at: datetime | None
     trail: Trail = msgspec.field(default_factory=Trail)
 
 
@@ -195,7 +209,7 @@ class Pipeline:
 
     async def _complete(self, job: Job, draft: Draft) -> Content:
         """Compose what needs downloads; no connection is held meanwhile, and no message waits beyond its deadline."""
-        deadline_at = deadline_of(job.message, job.seen_at, self._retry_rules)
+        deadline_at = job.deadline_at
         left = None if deadline_at is None else min((deadline_at - self._clock.now()).total_seconds(), MAX_WAIT)
         try:
             async with asyncio.timeout(left):
@@ -296,6 +310,11 @@ class Pipeline:
                 ways.append(Way(NO_DEMAND, [], demand))
                 continue
             address, port, policy = candidate.address, candidate.port, demand.policy
+            if len(allowed) == 1:
+                ip = allowed[0]
+                if ip is None or (":" in ip) == candidate.is_ipv6:
+                    ways.append(Way(demand, [Route(ip, address, port, policy, login)]))
+                continue
             routes = {ip: Route(ip, address, port, policy, login) for ip in allowed}
             ips = order_egress_ips(
                 allowed,
@@ -344,11 +363,14 @@ class Pipeline:
         error: DeliveryError | None = None
         begun_at = 0.0
         try:
-            self._check_again(job, content)
+            checked_at = self._check_again(job, content)
             self._admission.started(job.ticket)
             session.messages += 1
-            begun_at = self._clock.monotonic()
-            reply = await self._converse(job, content, session)
+            begun_at = checked_at
+            ready = content.loaded if isinstance(content, StoredContent) else content
+            if ready is not None and not self._composer.is_final(ready, session.client.capabilities):
+                ready = await self._finish(ready, session)
+            reply = await self._converse(job, content, ready, session)
         except DeliveryError as failure:
             if _was_dead(failure, session):
                 session.abort()  # says nothing about the host
@@ -369,19 +391,18 @@ class Pipeline:
         trail.announces_dsn = session.client.capabilities.dsn
         return self._accepted_attempt(job.message, session, reply)
 
-    async def _converse(self, job: Job, content: Content | StoredContent, session: Session) -> Reply:
+    def _converse(
+        self, job: Job, content: Content | StoredContent, ready: Content | None, session: Session
+    ) -> Coroutine[Any, Any, Reply]:
+        """The transaction; ``ready`` is what this peer gets, ``None`` while it is not loaded."""
         deadline = job.item.consumed_at + self._rules.ack_limit
         note = None if self._journal is None else partial(self._note_sending, self._journal, job.entry)
-        ready = content.loaded if isinstance(content, StoredContent) else content
+        transaction = _transaction(job.message, ready, self._rules.dsn)
         if ready is not None:
-            final = await self._finish(ready, session)
-            job.trail.octets = final.octets
-            return await session.transact(
-                _transaction(job.message, final, self._rules.dsn), deadline, before_content=note
-            )
+            job.trail.octets = ready.octets
+            return session.transact(transaction, deadline, before_content=note)
         assert isinstance(content, StoredContent)
-        transaction = _transaction(job.message, None, self._rules.dsn)
-        return await session.transact(transaction, deadline, partial(self._load, job, content, session), note)
+        return session.transact(transaction, deadline, partial(self._load, job, content, session), note)
 
     @staticmethod
     def _note_sending(journal: OutcomeJournal, entry: LedgerEntry) -> Awaitable[object] | None:
@@ -399,25 +420,27 @@ class Pipeline:
 
     async def _finish(self, content: Content, session: Session) -> Content:
         """What depends on the peer; nothing was sent for this message yet, so a failure leaves the session usable."""
-        capabilities = session.client.capabilities
-        if self._composer.is_final(content, capabilities):
-            return content
         try:
-            return await self._composer.finish(content, capabilities)
+            return await self._composer.finish(content, session.client.capabilities)
         except DeliveryError as error:
             raise session.blame(error) from None
 
-    def _check_again(self, job: Job, content: Content | StoredContent) -> None:
-        """What may have changed while waiting, right before the connection is used (spec messages.md 4.9)."""
+    def _check_again(self, job: Job, content: Content | StoredContent) -> float:
+        """What may have changed while waiting, right before the connection is used (spec messages.md 4.9).
+
+        Returns:
+            The monotonic instant of now.
+        """
         if isinstance(content, StoredContent) and content.is_out_of_reach:
             raise NotNowError(STORE_PAUSE_SECONDS, STORE_IS_DOWN)
         if self._journal is not None and self._journal.stops_delivery:
             raise NotNowError(PARKED_SECONDS, JOURNAL_IS_DOWN)
-        if self._clock.monotonic() + self._rules.message_timeout > job.item.consumed_at + self._rules.ack_limit:
+        begun_at = self._clock.monotonic()
+        if begun_at + self._rules.message_timeout > job.item.consumed_at + self._rules.ack_limit:
             raise NotNowError(PARKED_SECONDS, "no time left to send content")
-        deadline_at = deadline_of(job.message, job.seen_at, self._retry_rules)
-        if deadline_at is not None and self._clock.now() >= deadline_at:
+        if job.deadline_at is not None and self._clock.now() >= job.deadline_at:
             raise expired("deadline passed while waiting for a connection")
+        return begun_at
 
     # --- attempts ---------------------------------------------------------------------------------------------------
 
@@ -426,8 +449,8 @@ class Pipeline:
         if self._rules.extended:
             extra = (*session.details(is_accepted=True), ("attempt", message.attempts + 1))
         return Attempt(
-            state=DeliveryState.MESSAGE,
-            result=ResultType.ACCEPTED,
+            state=_MESSAGE,
+            result=_ACCEPTED,
             at=self._clock.now(),
             egress_ip=session.egress_ip,
             remote_ip=session.remote_ip,

@@ -38,6 +38,9 @@ LOGGED_BYTES = 65_536
 """Of a result that can only be written to the log."""
 
 _MIME_ONLY = ("mime",)
+# Looked up once: a member of an enum costs more than comparing it.
+_RETRY, _SUCCESS = Outcome.RETRY, Outcome.SUCCESS
+_RESULT = QueueRole.RESULT
 _DOUBT = "possible-duplicate"
 
 
@@ -78,14 +81,16 @@ class Publisher:
         self._bodies = bodies
         self._journal = journal
         self._ledger = ledger
-        self._rules = rules
         self._clock = clock
         self._observer = observer
         self._warned: set[str] = set()
+        self.reconfigure(rules)
 
     def reconfigure(self, rules: PublisherRules) -> None:
         """Other rules from the next outcome on."""
         self._rules = rules
+        self._reserved = ("amq.", f"{rules.outbox}.delay.", f"{rules.outbox}.park.")
+        self._poison = f"{rules.outbox}.poison"
 
     async def publish(
         self,
@@ -121,14 +126,16 @@ class Publisher:
             attempt = msgspec.structs.replace(attempt, possible_duplicate=True)
         if self._journal is not None:
             self._note_decided(self._journal, entry, attempt, outcome, seen_at, next_at, error, trail)
-        report = await self._report(item, entry, message, attempt, outcome, seen_at, error, trail)
+        report = None
+        if self._may_report(message):
+            report = await self._report(item, entry, message, attempt, outcome, seen_at, error, trail)
         if report is not None and is_last:
             report = msgspec.structs.replace(report, role=QueueRole.RESULT)
         changes: dict[str, bytes] = {"results": append_attempt(message.members, attempt)}
         queues = self._rules.queues if message.queues is None else message.queues
         properties = _with_priority(item.properties, message.priority)
         publications: list[Publication] = [] if report is None else [report]
-        if outcome is Outcome.RETRY:
+        if outcome is _RETRY:
             assert next_at is not None
             name, value = self._due(message, next_at)
             changes[name] = value
@@ -144,13 +151,14 @@ class Publisher:
             names: tuple[str | None, ...] = (queues.retry,)
         else:
             key = None
-            names = (queues.results, queues.success if outcome is Outcome.SUCCESS else queues.failure)
+            names = (queues.results, queues.success if outcome is _SUCCESS else queues.failure)
         publications += await self._result_copies(message, changes, properties, names, seen_at, key)
         try:
             is_acknowledged = await self._settle(item, entry, publications)
         except PublicationTooLargeError:  # the broker takes less than it seemed to
             return await self._publish_without(item, entry, message, attempt, outcome, seen_at, error, trail)
-        await self._tidy(message, outcome, seen_at, is_acknowledged=is_acknowledged)
+        if message.key is not None:
+            await self._tidy(message, outcome, seen_at, is_acknowledged=is_acknowledged)
         return attempt, outcome
 
     async def _publish_without(
@@ -375,8 +383,10 @@ class Publisher:
         """The same result for each queue; one that no broker takes is left to the log (spec amqp.md 8)."""
         if not queues:
             return []
-        whole = Publication(queue=queues[0], body=body, properties=properties, role=QueueRole.RESULT)
-        first = await self._fit_copy(whole)
+        copies = [Publication(queue=queue, body=body, properties=properties, role=_RESULT) for queue in queues]
+        if len(body) <= self._broker.max_publish_bytes:
+            return copies
+        first = await self._fit_copy(copies[0])
         if first is None:
             shown = body[:LOGGED_BYTES].decode("utf-8", "replace")
             self._observer.alarm("publisher", f"result for {queues} is too large even when compressed: {shown}")
@@ -409,8 +419,7 @@ class Publisher:
 
     def _is_reserved(self, name: str) -> bool:
         """A queue that is the broker's or our own besides the outbox."""
-        outbox = self._rules.outbox
-        return name.startswith(("amq.", f"{outbox}.delay.", f"{outbox}.park.")) or name == f"{outbox}.poison"
+        return name.startswith(self._reserved) or name == self._poison
 
     def _warn_reserved(self, name: str) -> None:
         """Once per name: every message of a producer may name it."""
@@ -424,6 +433,10 @@ class Publisher:
         return self._ledger.settle(entry)
 
     # --- reports ----------------------------------------------------------------------------------------------------
+
+    def _may_report(self, message: Message) -> bool:
+        """Whether there is somebody to report to, and a queue for it."""
+        return self._reporter is not None and self._reporter.has_queue(message)
 
     async def _report(
         self, item: OutboxItem, entry: LedgerEntry, message: Message, attempt: Attempt, outcome: Outcome,

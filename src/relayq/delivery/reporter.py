@@ -120,6 +120,10 @@ class Reporter:
         """Other rules from the next report on."""
         self._rules = rules
 
+    def has_queue(self, message: Message) -> bool:
+        """Whether a report about a message could go anywhere: nearly all mail is sent without."""
+        return message.sender is not None and bool(report_queue(message, self._rules.reporting))
+
     def decide(self, finding: Finding) -> ReportAction | None:
         """What there is to report, ``None`` for nothing."""
         return decide_report(

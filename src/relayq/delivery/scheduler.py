@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -45,7 +46,7 @@ from relayq.model.message_json import (
     parse_message,
 )
 from relayq.model.result_json import decode_results
-from relayq.policy.retry import RetryRules, has_expired
+from relayq.policy.retry import RetryRules, deadline_of, has_expired
 from relayq.policy.routing import Target, choose_target
 from relayq.policy.storage import has_content
 from relayq.ports import (
@@ -449,17 +450,19 @@ class Scheduler:
             waiting = self._publisher.give_back(item, entry, message, seen_at, STORE_PAUSE_SECONDS, STORE_IS_DOWN)
             self._settle_for(item, entry, waiting)
         else:
-            self._start(item, entry, message, choose_target(message, self._rules.smarthost, self._rules.mx_port))
+            target = choose_target(message, self._rules.smarthost, self._rules.mx_port)
+            self._start(item, entry, message, target, message.seen_at or now)
 
-    def _start(self, item: OutboxItem, entry: LedgerEntry, message: Message, target: Target) -> None:
-        seen_at = message.seen_at or self._clock.now()
+    def _start(self, item: OutboxItem, entry: LedgerEntry, message: Message, target: Target, seen_at: datetime) -> None:
         ticket = self._admission.admit(target.destination, item.consumed_at)
         if ticket is None:
             self._park(item, entry, message, seen_at, target, OVER_CAPACITY)
             return
-        job = Job(item, message, target, seen_at, entry, ticket)
-        task = ticket.task = self._run(self._pipeline.guard(job))
-        task.add_done_callback(lambda task: self._job_ended(job, task))
+        deadline_at = deadline_of(message, seen_at, self._retry_rules)
+        job = Job(item, message, target, seen_at, entry, ticket, deadline_at)
+        task = ticket.task = self._loop.create_task(self._pipeline.guard(job))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._job_ended, job))
 
     def _park(
         self, item: OutboxItem, entry: LedgerEntry, message: Message, seen_at: datetime, target: Target, reason: str
@@ -476,6 +479,7 @@ class Scheduler:
     def _job_ended(self, job: Job, task: asyncio.Task[None]) -> None:
         """Settle the books of this process, and decide about a message that was sent away while it waited."""
         item, ticket = job.item, job.ticket
+        self._finished(task)
         self._done(item)
         if ticket.verdict is None or not task.cancelled():
             return

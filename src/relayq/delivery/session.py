@@ -44,6 +44,8 @@ _HOST_STATES = AUTH_STATES | {DeliveryState.INTRO, DeliveryState.EHLO, DeliveryS
 _UNTRANSFERRED = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 _MESSAGE = DeliveryState.MESSAGE
 _READ_LIMIT = 1 << 16
+_PROGRESS = (Ready, StartTls, Delivered, RecipientAccepted)
+"""Events that lead on; made once, because a union of types is made anew wherever it is written."""
 BeforeContent = Callable[[], Awaitable[object] | None]
 """Called right before content leaves; ``None`` for "go on". May raise ``NotNowError``."""
 NO_LIMIT = 86_400.0
@@ -243,7 +245,7 @@ class Session(asyncio.Protocol):
             self._write(out)
         # Octets that complete nothing buy the peer no time, or one octet per minute would hold a message for ever.
         if out or has_event or state is not self._timed_state:
-            self._move_deadline()
+            self._move_deadline(state)
 
     def _write(self, out: list[bytes]) -> None:
         transport = self._transport
@@ -322,9 +324,11 @@ class Session(asyncio.Protocol):
 
     # --- time ---------------------------------------------------------------------------------------------------
 
-    def _move_deadline(self) -> None:
+    def _move_deadline(self, state: DeliveryState | None = None) -> None:
+        """Time what is due now; ``state`` is that of the dialogue, if it is known already."""
         now = self._loop.time()
-        state = None if self._client is None else self._client.state
+        if state is None and self._client is not None:
+            state = self._client.state
         if self._is_quitting:
             seconds = self._timeouts.quit
         elif self._is_write_paused:
@@ -597,7 +601,7 @@ class Session(asyncio.Protocol):
         finally:
             if self._waiter is waiter:
                 self._waiter = None
-        if isinstance(event, Ready | StartTls | Delivered | RecipientAccepted):
+        if isinstance(event, _PROGRESS):
             return event
         if not (isinstance(event, RefusedEvent) and event.is_usable):
             self.abort()

@@ -171,8 +171,8 @@ def encode_members(
     for name, raw in members.items():
         if name in drop:
             continue
-        value = pending.pop(name, None)
-        parts += (b",", encode_name(name), raw if value is None else value)
+        value = pending.pop(name, raw) if pending else raw
+        parts += (b",", _NAMES.get(name) or encode_name(name), value)
     for name, value in pending.items():
         parts += (b",", encode_name(name), value)
     if not parts:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _FORM = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
 
 
@@ -23,6 +26,13 @@ def parse_timestamp(text: str) -> datetime:
 
 def format_timestamp(at: datetime) -> str:
     """Text of an aware UTC instant; fractions of a second are cut off."""
+    return _format_second((at - _EPOCH) // _SECOND)
+
+
+@functools.lru_cache(maxsize=64)
+def _format_second(seconds: int) -> str:
+    """Text of a second since the epoch; thousands of results are of the same one."""
+    at = _EPOCH + timedelta(seconds=seconds)
     # isoformat takes three times as long: it also asks for the offset from UTC.
     date = (at.year, at.month, at.day, at.hour, at.minute, at.second)
     return "%04d-%02d-%02d %02d:%02d:%02d" % date  # noqa: UP031 - a quarter of the time of an f-string

@@ -90,6 +90,9 @@ class Decision(msgspec.Struct, frozen=True):
     next_at: datetime | None = None
 
 
+_SUCCESS = Decision(Outcome.SUCCESS)
+
+
 def is_transient(error: DeliveryError, rules: RetryRules) -> bool:
     """Class T: the same message may get through later."""
     if error.is_final is not None:
@@ -166,7 +169,7 @@ def decide_outcome(
         jitter: Random number from 0 to 1.
     """
     if error is None:
-        return Decision(Outcome.SUCCESS)
+        return _SUCCESS
     attempts = message.attempts + 1
     limit = rules.max_attempts if message.max_attempts is None else message.max_attempts
     if not is_transient(error, rules) or 0 < limit <= attempts:

@@ -90,6 +90,7 @@ class TlsDemand(msgspec.Struct, frozen=True):
 
 _TLSA_OCTETS = {0: None, 1: 32, 2: 64}
 """Length of what a record holds, by matching type; the whole certificate or key has any."""
+_VERIFIED = SecurityLevel.VERIFIED
 _SHARED = {level: TlsPolicy(level) for level in SecurityLevel}
 NO_DEMAND = TlsDemand(_SHARED[SecurityLevel.OPTIONAL])
 
@@ -112,7 +113,7 @@ def demand_tls(level: SecurityLevel, host: str, domain: str | None) -> TlsDemand
         host: Mail host or smarthost: name or IP address.
         domain: Recipient domain for which a certificate is good as well; ``None`` for a smarthost.
     """
-    if level < SecurityLevel.VERIFIED:
+    if level < _VERIFIED:
         return TlsDemand(_SHARED[level], host)
     names = (host,) if domain is None or domain == host else (host, domain)
     return TlsDemand(TlsPolicy(level, host), host, names)

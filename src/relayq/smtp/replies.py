@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import deque
+from typing import cast
 
 from relayq.model import Reply
 from relayq.smtp.errors import RemoteProtocolError
@@ -23,6 +24,7 @@ MAX_RECEIVED_OCTETS = 4096
 """How much of what was received instead of a reply is kept: a description takes no more (spec results.md 2)."""
 
 _CACHED_LINE_OCTETS = 128
+_CACHED_GROUP_OCTETS = 256
 _ENHANCED_STATUS = re.compile(rb"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 
 
@@ -57,6 +59,17 @@ def _parse_single(line: bytes) -> Reply | None:
 _parse_single_cached = functools.lru_cache(maxsize=1024)(_parse_single)
 
 
+@functools.lru_cache(maxsize=256)
+def _parse_group(octets: bytes) -> tuple[Reply, ...] | None:
+    """Replies of one line each, ``None`` when there is anything else among them.
+
+    What a server says to a group of commands arrives at once, and is the same for nearly all of its mails.
+    """
+    *lines, rest = octets.split(b"\n")
+    replies = [_parse_single_cached(line.rstrip(b"\r")) for line in lines]
+    return None if rest or None in replies else cast("tuple[Reply, ...]", tuple(replies))
+
+
 class ReplyParser:
     """Octets in, replies out, in order; what was complete before a breach still comes out before it is reported."""
 
@@ -83,6 +96,11 @@ class ReplyParser:
         """Take what was received; nothing is kept once the peer has broken the form of a reply."""
         if self._breach is not None:
             return
+        if not (self._partial or self._lines) and octets.find(b"\n") != len(octets) - 1 <= _CACHED_GROUP_OCTETS:
+            replies = _parse_group(octets)
+            if replies is not None:
+                self._replies.extend(replies)
+                return
         lines = (self._partial + octets if self._partial else octets).split(b"\n")
         self._partial = lines.pop()
         for line in lines:

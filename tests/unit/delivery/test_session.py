@@ -308,9 +308,9 @@ def test_without_a_next_message_the_reset_leaves_by_itself(stage: Stage) -> None
     refuse_pipelined(stage)
     assert stage.session.reset()
     assert stage.transport.written == b"RSET\r\n"
-    assert not stage.session.is_ready
+    was_ready = stage.session.is_ready
     stage.say(b"250 flushed")
-    assert stage.session.is_ready
+    assert (was_ready, stage.session.is_ready) == (False, True)
     assert stage.owner.ready == 2
     assert not stage.session.reset()
 
