@@ -23,7 +23,7 @@ from relayq.compose.responsive.content import Content, Ingredients, build_conten
 from relayq.compose.responsive.downloads import Answers, Download, DownloadFailure, Resource, Resources
 from relayq.compose.responsive.errors import DocumentError, Faults
 from relayq.compose.responsive.header_fields import HeaderFields, Identity, build_header
-from relayq.compose.responsive.templates import Templates, clean_line
+from relayq.compose.responsive.templates import Templates, header_line
 from relayq.compose.responsive.values import Node, as_mapping, decode_json
 from relayq.compose.signing_keys import SigningKey, SigningKeyError, parse_signing_keys
 from relayq.compose.template import TemplateContext, template_context
@@ -187,7 +187,7 @@ def parse_document(
     templates = Templates(context if is_personalised else None, faults, escape_html=options.escape_html)
     rendered = _render(values, templates)
     node = Node(rendered, _ROOT, faults)
-    subject = clean_line(node.text("subject") or "")
+    subject = header_line(node.text("subject") or "", str(values.get("subject")))
     identity = Identity(
         envelope=envelope,
         recipient=recipient,

@@ -161,6 +161,8 @@ def _given_values(document: Node, templates: Templates) -> Iterator[tuple[str, s
             faults.fail(path, "not a field name")
             continue
         for one in value if isinstance(value, list) else [value]:
+            if one is None:
+                continue
             try:
                 text = _FOLD.sub("", header_value_text(one))
             except HeaderError as error:

@@ -19,6 +19,16 @@ def clean_line(text: str) -> str:
     return _BLANKS.sub(" ", _CONTROLS.sub(" ", text)).strip(" ")
 
 
+def header_line(text: str, source: str) -> str:
+    """One line of a rendered text; what its author wrote without controls stays as it is, every blank of it.
+
+    Args:
+        text: Rendered.
+        source: As given.
+    """
+    return text.strip(" ") if text == source and not _CONTROLS.search(text) else clean_line(text)
+
+
 class Templates:
     """Renders strings; without data they stay as they are."""
 

@@ -58,6 +58,8 @@ def test_the_usual_spelling_of_a_property_wins() -> None:
         (None, []),
         (" \t", []),
         ("Order 42", ["Subject: Order 42"]),
+        (" Order  42 ", ["Subject: Order  42"]),
+        ("Order  42\t!", ["Subject: Order 42 !"]),
         ("a\r\nBcc: x@y.test\0b", ["Subject: a Bcc: x@y.test b"]),
         ("Bestelling nº 42 – verzonden", ["Subject: =?utf-8?q?Bestelling_n=C2=BA_42_=E2=80=93_verzonden?="]),
         ("ü", ["Subject: =?utf-8?b?w7w=?="]),
@@ -82,6 +84,7 @@ def test_subject_of_a_wrong_type(value: object) -> None:
         ({"x-a": 42, "X-B": 1.5, "X-C": True, "X-D": None}, ["x-a: 42", "X-B: 1.5", "X-C: true"]),
         ({"X-A": ["1", 2, False]}, ["X-A: 1", "X-A: 2", "X-A: false"]),
         ({"X-A": []}, []),
+        ({"X-A": [None, "1", None]}, ["X-A: 1"]),
         ([], []),
         (None, []),
         ({"X-A": "a\r\n b\r\n\tc"}, ["X-A: a b\tc"]),
@@ -144,6 +147,7 @@ def test_rendered_values_stay_in_their_line() -> None:
     data = {"v": "1\nBcc: x@example.org"}
     assert lines({"headers": {"X-A": "{$v}"}}, data=data) == ["X-A: 1 Bcc: x@example.org"]
     assert lines({"subject": "{$v}"}, data=data) == ["Subject: 1 Bcc: x@example.org"]
+    assert lines({"subject": "{$none}  {$w}  a"}, data={"w": " b"}) == ["Subject: b a"]
     assert lines({"headers": {"{$v}": "x"}}, data=data) == ["{$v}: x"]
     with pytest.raises(DocumentError, match=r"^mime\.headers\.X-A: CR, LF or NUL"):
         compose({"headers": {"X-A": "{$v}\nx"}}, data=data)
