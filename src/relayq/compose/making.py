@@ -30,10 +30,10 @@ from relayq.compose.responsive import (
     build_mime,
     parse_document,
 )
+from relayq.compose.responsive.values import decode_json
 from relayq.compose.signing_keys import SigningKey
 from relayq.compose.template import template_context
 from relayq.model import EmailAddress
-from relayq.model.members import decode_value
 
 
 class MakingRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,7 +244,7 @@ class Maker:
         if order.data is None:
             return Made(order.mime)
         try:
-            data = decode_value(msgspec.Raw(order.data))
+            data = decode_json(order.data)
         except ValueError as error:
             raise ComposeError(f"data: {error}") from None
         context = template_context(

@@ -204,3 +204,17 @@ def test_orders_and_outcomes_can_be_sent_elsewhere() -> None:
     outcomes = (maker().make(sent), Wanted((FILE,)), Failed("x", is_temporary=True))
     kinds = Made | Wanted | Failed
     assert tuple(msgspec.msgpack.decode(msgspec.msgpack.encode(one), type=kinds) for one in outcomes) == outcomes
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        rb'{"n": "Ann", "unused": "\ud83d"}',
+        rb'{"n": "Ann", "unused": [1e400, 123456789012345678901234567890]}',
+        rb'{"n": "Ann\ud83d"}',
+    ],
+)
+def test_legal_data_that_few_can_read_harms_nobody(data: bytes) -> None:
+    outcome = made(maker().make(msgspec.structs.replace(order(), data=data)))
+    assert b"<p>Hi Ann" in outcome.octets
+    assert outcome.octets.isascii()
