@@ -147,7 +147,7 @@ def test_failures_name_the_place_and_notes_do_so_with_force(mime: bytes, reason:
 
 
 def test_data_that_is_no_json_value_fails_the_message() -> None:
-    outcome = maker().make(msgspec.structs.replace(order(), data=rb'{"a": "\ud800"}'))
+    outcome = maker().make(msgspec.structs.replace(order(), data=b'{"a": '))
     assert isinstance(outcome, Failed)
     assert outcome.reason.startswith("data: ")
 
