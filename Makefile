@@ -23,8 +23,8 @@ servers: ## install the servers that tests need (RabbitMQ, smtp-sink); starts no
 demo: setup ## a whole installation for one minute: broker, MTA, receiving server, generated mail
 	@$(BIN)/relayq demo $(DEMO_ARGS)
 
-test: setup servers ## every test, with private servers on loopback
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: setup servers ## every test, with private servers on loopback; in groups side by side, or as PYTEST_ARGS say
+	$(BIN)/python scripts/run_tests.py $(PYTEST_ARGS)
 
 test-unit: setup ## the tests that need no server
 	$(BIN)/pytest -m "not server and not slow" $(PYTEST_ARGS)
