@@ -167,6 +167,20 @@ def _workers(record: Record) -> Section:
     return text, {}
 
 
+def _startup(record: Record) -> Section:
+    figures = record["figures"]
+    rows = [
+        (str(one["workers"]), f"{one['first_mail_s']:.2f}", f"{one['ready_s']:.2f}", f"{one['cpu_s']:.2f}")
+        for one in figures["medians"]
+    ]
+    head = ("workers", "to the first mail, s", "until all consume, s", "CPU until the first mail, s")
+    text = (
+        f"## Starting\n\nFrom the start of `relayq run` until a message that lay in the outbox ({figures['broker']}) "
+        f"has arrived, medians of {figures['runs']} runs. CPU is that of all its processes.\n\n" + _table(head, rows)
+    )
+    return text, {}
+
+
 AXES: dict[str, str] = {
     "depth": "Messages waiting in the outbox",
     "domains": "Recipient domains",
@@ -280,6 +294,7 @@ SECTIONS: dict[str, Callable[[Record], Section]] = {
     "stages": _stages,
     "peers": _peers,
     "workers": _workers,
+    "startup": _startup,
     "scale": _scale,
     "fairness": _fairness,
     "journal": _journal,

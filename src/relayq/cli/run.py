@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ configuration again, SIGUSR1 reopens log files, SIGUSR2 logs what the workers ar
 @takes_settings()
 def command(words: Sequence[str], no_default_config: bool) -> int:
     """Deliver messages from the outbox until told to stop."""
-    from relayq.supervisor.spawn import spawn, worker_count
+    from relayq.supervisor.spawn import Spawned, fork, worker_count
 
     def load() -> Settings:
         return load_settings_alone(words, no_default_config=no_default_config)
@@ -44,8 +45,14 @@ def command(words: Sequence[str], no_default_config: bool) -> int:
             return going_on
         on_ready = going_on
     count = worker_count(process.smtp_threads)
-    # They load what they need while this process does. Not as root, if they are to be somebody else.
-    spawned = [spawn() for _ in range(count)] if count > 1 and process.user is None else []
+    spawned: list[Spawned] = []
+    if count > 1 and process.user is None:  # not as root, if they are to be somebody else
+        from relayq.supervisor.worker_process import work
+
+        forked = fork(count)
+        if isinstance(forked, socket.socket):
+            return work(forked)
+        spawned = forked
 
     import uvloop
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 
 from relayq.adapters.figures import Figures, State, add_up, is_lasting
 from relayq.supervisor.channel import Channel
 from relayq.supervisor.messages import Failed, FromWorker, Setup, Started, Status, ToWorker
-from relayq.supervisor.spawn import Spawned, spawn
+from relayq.supervisor.spawn import ChildProcess, Spawned, spawn
 
 BACKOFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds until a worker that died is started again, by how often it did (spec operations.md 20)."""
@@ -60,7 +59,7 @@ class Slot:
         self._on_message = on_message
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         self._pidfd = -1
         self._channel: Channel[FromWorker] | None = None
         self._is_line_over = True
@@ -202,11 +201,12 @@ class Slot:
     def _ended(self) -> None:
         process, self._process = self._process, None
         assert process is not None
+        code = process.wait()
         self._channel = None
         lasting = {name: value for name, value in self._status.figures.items() if is_lasting(name)}
         self._retired = add_up((self._retired, lasting))
         self._status = Status(State.STARTING, {}, self._status.summary)
-        self._on_end(self, _describe(process.returncode))
+        self._on_end(self, _describe(code))
 
     # --- talking ------------------------------------------------------------------------------------------------------
 

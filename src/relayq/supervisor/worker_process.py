@@ -1,4 +1,4 @@
-"""What runs in a worker process: ``python -m relayq.supervisor.worker_process FD``.
+"""What runs in a worker process: one that was forked, or ``python -m relayq.supervisor.worker_process FD``.
 
 The process belongs to its supervisor. It takes its configuration from the control socket, whose number is the
 argument, reports there, and ends in order when that socket does. Signals are the supervisor's business: a terminal
@@ -177,15 +177,14 @@ def tie_to_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-def main() -> int:
-    """Entry point of the process."""
+def work(control: socket.socket) -> int:
+    """Be a worker until the end; returns the exit code of the process."""
     import uvloop
 
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()  # a worker that hangs is ended with SIGABRT: its log tells where it was
     tie_to_parent()
-    control = socket.socket(fileno=int(sys.argv[1]))
 
     async def live() -> int:
         return await WorkerProcess().live(control)
@@ -194,4 +193,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(work(socket.socket(fileno=int(sys.argv[1]))))
