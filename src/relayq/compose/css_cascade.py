@@ -40,6 +40,8 @@ class StyleRules:
 
     Attributes:
         selectors: Those that can be decided, each once; their number is their place.
+        edited: Sheets without what went into the document, by their text and the selectors that match there and
+            elsewhere; for who edits them.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -48,6 +50,7 @@ class StyleRules:
         self._rules_by_number: list[list[tuple[int, int]]] = []
         self._known: dict[tuple[Sequence[int], str], str] = {}
         self.selectors: list[Selector] = []
+        self.edited: dict[tuple[str, frozenset[int], frozenset[int]], str] = {}
         for order, rule in enumerate(rules):
             for selector in rule.selectors:
                 if selector.engine is not None:
@@ -57,12 +60,13 @@ class StyleRules:
 
     def match(self, markup: Markup, patience: Patience) -> Matches:
         """Which selector matches which start tag; see `match_selectors`."""
-        key = self._shapes.key(markup)
-        if key is None:
+        shape = self._shapes.reduce(markup)
+        if shape is None:
             return match_selectors(markup, self.selectors, patience)
-        matches = self._matches.get(key)
+        matches = self._matches.get(shape.key)
         if matches is None:
-            matches = self._matches[key] = match_selectors(markup, self.selectors, patience)
+            matches = match_selectors(markup, self.selectors, patience, shape.pieces)
+            self._matches[shape.key] = matches
             if len(self._matches) > _MAX_CACHED_MATCHES:
                 self._matches.popitem(last=False)
         return matches

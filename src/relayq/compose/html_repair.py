@@ -81,7 +81,7 @@ _ENDS_ON_TOP = {
 def orderly_depth(markup: Markup) -> int | None:
     """How deep the elements are nested if each is closed in its place and none would be moved away, else ``None``."""
     stack: list[str] = []
-    deepest = 0
+    depth = deepest = 0
     ends = _Ends()
     pieces = markup.pieces
     for opening, end in zip(pieces[OPEN::WIDTH], pieces[END::WIDTH], strict=False):
@@ -93,10 +93,13 @@ def orderly_depth(markup: Markup) -> int | None:
                 if expected in _DELICATE and (expected != "</form>" or expected in stack):
                     return None
                 stack.append(expected)
-                if len(stack) > deepest:
-                    deepest = len(stack)
-        elif end and (not stack or stack.pop() != end):
-            return None
+                depth += 1
+                if depth > deepest:
+                    deepest = depth
+        elif end:
+            if not stack or stack.pop() != end:
+                return None
+            depth -= 1
     return None if stack or deepest > MAX_DEPTH else deepest
 
 

@@ -9,6 +9,7 @@ apart (`css_sheet`), ask which selector matches which tag (`css_matching`), work
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from relayq.compose.mime_tree import parse_tree
 from relayq.compose.text_parts import TextPart, read_texts, write_texts
 
 _MAX_CACHED_RULES = 64
+_MAX_EDITED = 16
 _MEDIA = frozenset(("", "all", "screen"))
 
 
@@ -112,9 +114,9 @@ class CssInliner:
         styles: list[_Style] = []
         size = new = 0
         pieces = markup.pieces
-        for row, text in enumerate(pieces[RAW::WIDTH]):
+        for row, text in markup.filled(RAW):
             at = row * WIDTH
-            if not text or (pieces[at + OPEN] or "").lower() != "<style" or not _takes_part(pieces[at + REST] or ""):
+            if (pieces[at + OPEN] or "").lower() != "<style" or not _takes_part(pieces[at + REST] or ""):
                 continue
             size += len(text)
             if size > MAX_CSS_CHARACTERS:
@@ -143,13 +145,17 @@ class CssInliner:
         return rules
 
     def _edit_styles(self, markup: Markup, styles: Sequence[_Style], matches: Matches, rules: StyleRules) -> None:
-        found = frozenset(number for matched in set(matches.by_tag.values()) for number in matched)
-
         def fate_of(rule: Rule) -> Fate:
-            return _fate(rule, rules, found, matches.elsewhere)
+            return _fate(rule, rules, matches.found, matches.elsewhere)
 
         for style in styles:
-            sheet = edit_sheet(style.sheet, fate_of, important=self._important)
+            # The same selectors match something in nearly all documents of a sheet, whatever their structure.
+            key = (style.sheet.text, matches.found, matches.elsewhere)
+            sheet = rules.edited.get(key)
+            if sheet is None:
+                sheet = edit_sheet(style.sheet, fate_of, important=self._important)
+                if len(rules.edited) < _MAX_EDITED:
+                    rules.edited[key] = sheet
             if sheet != style.sheet.text and is_blank_sheet(sheet):
                 _remove(markup, style.row)
             else:
@@ -194,23 +200,28 @@ def _edit_elements(markup: Markup, matches: Matches, rules: StyleRules, patience
     """Write new ``style`` attributes."""
     pieces = markup.pieces
     starts = markup.starts
+    may_have_style = "" if markup.has_odd_styles else "style"
+    slots: dict[Sequence[int], str] = {}
     size = 0
-    for count, (number, matched) in enumerate(matches.by_tag.items()):
-        if count % _ELEMENTS_PER_CHECK == 0:
-            patience.check()
-        at = starts[number] * WIDTH
-        rest = pieces[at + REST] or ""
-        own = style_of(rest)
-        written = rules.style_of(matched, "" if own is None else own[0])
-        if not written:
-            continue
-        size += len(written)
+    elements = iter(matches.by_tag.items())
+    while some := tuple(itertools.islice(elements, _ELEMENTS_PER_CHECK)):
+        patience.check()
+        for number, matched in some:
+            at = starts[number] * WIDTH
+            rest = pieces[at + REST]
+            own = style_of(rest) if rest and may_have_style in rest else None
+            if own is None:
+                slot = slots.get(matched)
+                if slot is None:
+                    written = rules.style_of(matched, "")
+                    slot = slots[matched] = f' style="{written}"' if written else ""
+                pieces[at + SLOT] = slot
+                size += len(slot)
+            elif written := rules.style_of(matched, own[0]):
+                pieces[at + REST] = f'{rest[: own[1]]}="{written}"{rest[own[2] :]}'  # type: ignore[index]
+                size += len(written)
         if size > _MAX_WRITTEN:
             raise CssLimitError("more than 10 MiB of style attributes")
-        if own is None:
-            pieces[at + SLOT] = f' style="{written}"'
-        else:
-            pieces[at + REST] = f'{rest[: own[1]]}="{written}"{rest[own[2] :]}'
 
 
 def _remove(markup: Markup, row: int) -> None:

@@ -10,8 +10,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from relayq.compose.css_cascade import Matched, cascade
+from relayq.compose.css_cascade import Matched, StyleRules, cascade
 from relayq.compose.css_declarations import Declaration, clean_value, parse_style
+from relayq.compose.css_matching import Patience, match_selectors
 from relayq.compose.css_sheet import Fate, Rule, edit_sheet, is_blank_sheet, parse_sheet
 from relayq.compose.css_tokens import CssText
 from relayq.compose.html_repair import repair
@@ -361,3 +362,27 @@ def test_attributes_and_ends_are_found_in_every_tag(html: str) -> None:
         names_found = [attribute.name for attribute in attributes_of(markup.pieces[row * WIDTH + REST] or "")]
         assert all(name == name.lower() and not re.search("[\t\n\f\r />]", name) for name in names_found)
     assert all(end_name(end) for end in markup.pieces[END::WIDTH] if end)
+
+
+shown = st.one_of(
+    tags,
+    st.sampled_from(
+        ["x", " ", "\n", "\r\n", "&nbsp;", "&#32;", "<!--c-->", "<pre>", "</pre>", "<table>x<!--c--> <tr>"]
+    ),
+)
+
+
+@given(
+    st.lists(shown, max_size=20).map("".join),
+    st.lists(
+        st.sampled_from(["p", ".x", "#y", "td b", "p > b", "b + i", ":empty", "li:nth-child(2n)", "*"]), min_size=1
+    ),
+)
+def test_the_reduced_document_matches_as_the_whole_one(html: str, given: list[str]) -> None:
+    rules = StyleRules(parse_sheet("".join(f"{selector}{{a:b}}" for selector in given)).rules)
+    markup = Markup(html)
+    shape = rules._shapes.reduce(markup)
+    assume(shape is not None and shape.pieces is not None)
+    assert shape is not None
+    whole = match_selectors(markup, rules.selectors, Patience())
+    assert match_selectors(markup, rules.selectors, Patience(), shape.pieces) == whole

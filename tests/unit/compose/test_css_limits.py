@@ -174,11 +174,11 @@ def test_a_sheet_is_taken_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_documents_of_one_template_ask_the_engine_once(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[str] = []
-    run: Callable[[str, str], str] = css_matching._run
+    run: Callable[[str, tuple[str, ...], int], str] = css_matching._run
 
-    def counting(html: str, sheet: str) -> str:
+    def counting(html: str, selectors: tuple[str, ...], first: int) -> str:
         runs.append(html)
-        return run(html, sheet)
+        return run(html, selectors, first)
 
     monkeypatch.setattr(css_matching, "_run", counting)
     inliner = CssInliner()
