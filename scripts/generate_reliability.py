@@ -13,11 +13,24 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "reliability.md"
-BEGIN, END = "<!-- begin of the table -->", "<!-- end of the table -->"
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
+def disasters(rows: list[dict[str, Any]]) -> str:
+    """What happened to the installation, as Markdown."""
+    lines = [
+        "| What happens | Broker | Messages | Lost | Twice | of these unexplained | Told twice | All final after |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row['fault']} | {row['broker']} | {row['messages']} | {row['lost']} | {row['doubled']} "
+        f"| {row['unexplained']} | {row['told_twice']} | {row['seconds']} s |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def bad_lines(rows: list[dict[str, Any]]) -> str:
+    """Bad lines, as Markdown."""
     lines = [
         "| Line to | Fault | Messages | Lost | Received twice | of these unexplained | All final after |",
         "|---|---|---:|---:|---:|---:|---:|",
@@ -30,16 +43,26 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def replaced(page: str, name: str, text: str) -> str:
+    """The page with other text between the marks of that name."""
+    begin, end = f"<!-- begin of {name} -->", f"<!-- end of {name} -->"
+    head, _, rest = page.partition(begin)
+    _, _, foot = rest.partition(end)
+    return f"{head}{begin}\n{text}\n{end}{foot}"
+
+
 def main(arguments: list[str]) -> int:
-    """Replace the table of the page."""
+    """Replace the tables of the page; one without rows stays as it is."""
     if len(arguments) != 1:
         print(f"usage: {Path(__file__).name} REPORT", file=sys.stderr)
         return 64
     rows = [json.loads(line) for line in Path(arguments[0]).read_text(encoding="utf-8").splitlines()]
     page = PAGE.read_text(encoding="utf-8")
-    head, _, rest = page.partition(BEGIN)
-    _, _, foot = rest.partition(END)
-    PAGE.write_text(f"{head}{BEGIN}\n{table(rows)}\n{END}{foot}", encoding="utf-8")
+    for name, kind, table in (("lines", "line", bad_lines), ("disasters", "disaster", disasters)):
+        chosen = [row for row in rows if row["kind"] == kind]
+        if chosen:
+            page = replaced(page, name, table(chosen))
+    PAGE.write_text(page, encoding="utf-8")
     print(f"{len(rows)} cases in {PAGE.name}; lost: {sum(row['lost'] for row in rows)}")
     return 0
 

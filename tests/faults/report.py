@@ -5,34 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any
+
+from tests.faults.outcome import Outcome
 
 REPORT_VARIABLE = "RELAYQ_FAULT_REPORT"
 """Names a file that gets a line of JSON for each case; nothing is written without it."""
-
-
-class Seen(Protocol):
-    """What a run has to tell."""
-
-    @property
-    def received(self) -> dict[int, int]:
-        """How often each message was received."""
-
-    @property
-    def lost(self) -> list[int]:
-        """Messages without what they should have."""
-
-    @property
-    def doubled(self) -> list[int]:
-        """Messages received more than once."""
-
-    @property
-    def unexplained(self) -> list[int]:
-        """Of these, the ones whose results do not tell why."""
-
-    @property
-    def seconds(self) -> float:
-        """Until everything was final."""
 
 
 def is_reporting() -> bool:
@@ -40,15 +18,25 @@ def is_reporting() -> bool:
     return bool(os.environ.get(REPORT_VARIABLE))
 
 
-def report(line: str, fault: str, seen: Seen) -> None:
-    """Write one line, if asked to by `REPORT_VARIABLE`."""
+def report(line: str, fault: str, seen: Outcome) -> None:
+    """Tell of a bad line, if asked to by `REPORT_VARIABLE`."""
+    _write({"kind": "line", "line": line, "fault": fault}, seen)
+
+
+def report_disaster(fault: str, broker: str, seen: Outcome) -> None:
+    """Tell of something that happened to the installation, if asked to by `REPORT_VARIABLE`."""
+    _write(
+        {"kind": "disaster", "fault": fault, "broker": broker, "told_twice": len(seen.told_twice)},
+        seen,
+    )
+
+
+def _write(row: dict[str, Any], seen: Outcome) -> None:
     path = os.environ.get(REPORT_VARIABLE)
     if not path:
         return
-    row = {
-        "line": line,
-        "fault": fault,
-        "messages": len(seen.received),
+    row |= {
+        "messages": seen.messages,
         "lost": len(seen.lost),
         "doubled": len(seen.doubled),
         "unexplained": len(seen.unexplained),

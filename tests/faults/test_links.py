@@ -6,13 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,9 +20,9 @@ from relayq.adapters.memory import RecordingListener
 from relayq.adapters.rabbitmq import Endpoint, RabbitMqBroker, RabbitMqOptions
 from relayq.adapters.store import open_store
 from relayq.config.store_address import parse_store_address
-from relayq.ports import OutboxItem, Properties, Publication, QueueRole
 from relayq.trial.sink import Sink
 from relayq.trial.state import ReceivedMessage
+from tests.faults.outcome import Collector, Outcome, publication
 from tests.faults.report import is_reporting, report
 from tests.support.dns_server import FakeDnsServer, Misbehaviour
 from tests.support.fault_proxy import HEALTHY, Fault, FaultProxy
@@ -73,51 +69,6 @@ SETTINGS = {
 }
 
 
-@dataclass
-class Outcome:
-    """What became of the messages of one run.
-
-    Attributes:
-        received: How often the receiver got each message.
-        results: The final results of each message.
-        seconds: From the start of relayq until the last final result.
-        log: What relayq said meanwhile.
-    """
-
-    received: Counter[int] = field(default_factory=Counter)
-    results: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
-    seconds: float = 0.0
-    log: str = ""
-
-    @property
-    def lost(self) -> list[int]:
-        """Without a final result, or said to be delivered and never received, or given up."""
-        return [
-            number
-            for number in range(MESSAGES)
-            if not self.received[number]
-            or not any(result["results"][-1]["result"] == "accepted" for result in self.results.get(number, ()))
-        ]
-
-    @property
-    def doubled(self) -> list[int]:
-        """Received more than once."""
-        return sorted(number for number, count in self.received.items() if count > 1)
-
-    @property
-    def unexplained(self) -> list[int]:
-        """Received more than once, and no attempt tells that the receiver's last word was not heard."""
-        return [number for number in self.doubled if not any(_has_doubt(result) for result in self.results[number])]
-
-
-def _has_doubt(result: dict[str, Any]) -> bool:
-    return any(
-        attempt.get("possible-duplicate")
-        or (attempt["state"] == "message" and attempt["result"] in {"lost", "timeout"})
-        for attempt in result["results"]
-    )
-
-
 class Installation:
     """One relayq with all it talks to, and a place for a fault on each line."""
 
@@ -126,7 +77,7 @@ class Installation:
         self._node = node
         self._redis = redis
         self._vhost = node.new_vhost()
-        self.outcome = Outcome()
+        self.outcome = Outcome(MESSAGES)
 
     async def run(self, line: str, fault: Fault | Misbehaviour) -> Outcome:
         """Deliver `MESSAGES` with the fault on that line, which ends after `FAULT_SECONDS`."""
@@ -191,30 +142,14 @@ class Installation:
                 for message in messages:
                     if "key" in message:
                         await store.save(message["key"], MIME.encode(), expire_at)
-                await broker.publish([_publication(message) for message in messages])
+                await broker.publish([publication(message) for message in messages])
                 await asyncio.sleep(BATCH_SECONDS)  # so that there is mail before, during and after the fault
         finally:
             await store.close()
 
     async def _collect(self, broker: RabbitMqBroker) -> None:
-        results = self.outcome.results
-        complete = asyncio.Event()
-        settling: set[asyncio.Task[None]] = set()
-
-        def take(item: OutboxItem) -> None:
-            result = json.loads(item.body)
-            results.setdefault(result["id"], []).append(result)
-            task = asyncio.ensure_future(broker.settle(item, ()))
-            settling.add(task)
-            task.add_done_callback(settling.discard)
-            if len(results) == MESSAGES:
-                complete.set()
-
-        consumption = await broker.consume("results", 1000, take)
-        with contextlib.suppress(TimeoutError):  # what is missing then is in the outcome
-            async with asyncio.timeout(GIVE_UP_SECONDS):
-                await complete.wait()
-        await consumption.cancel()
+        async with Collector(broker, self.outcome) as collector:
+            await collector.complete(GIVE_UP_SECONDS)
 
 
 async def _heal(proxies: list[FaultProxy], dns: FakeDnsServer) -> None:
@@ -228,11 +163,6 @@ def _message(number: int, *, key: str) -> dict[str, Any]:
     """Every other one has its content in the store."""
     content = {"key": key} if number % 2 else {"mime": MIME}
     return {"envelope": "b@shop.test", "recipient": f"u{number}@example.test", "id": number, **content}
-
-
-def _publication(message: dict[str, Any]) -> Publication:
-    body = json.dumps(message).encode()
-    return Publication(queue="outbox", body=body, properties=Properties(), role=QueueRole.OUTBOX)
 
 
 CASES = [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,17 +18,33 @@ STOP_SECONDS = 60.0
 class RelayqProcess:
     """Started at once; ended in order on exit."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        """Start it: one worker, unless ``settings`` say otherwise."""
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
+        """Start it: one worker, unless ``settings`` say otherwise.
+
+        Args:
+            folder: For its configuration, its log and its journal.
+            settings: By name.
+            environ: Variables on top of ours.
+            wrapper: A command that becomes the one behind it, such as ``prlimit --nofile=100``.
+        """
         path = folder / "config.txt"
         given = {**settings}
         given.setdefault("journal-directory", str(folder / "journal"))
         given.setdefault("smtp-threads", "1")
         path.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
         self.log_path = folder / "log.txt"
-        command = [sys.executable, "-m", "relayq", "run", "--no-default-config", f"--config-file={path}"]
+        command = [*wrapper, sys.executable, "-m", "relayq", "run", "--no-default-config", f"--config-file={path}"]
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, env={**os.environ, **(environ or {})}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     @property
     def log(self) -> str:

@@ -44,7 +44,7 @@ class SocketNetwork:
             if error.errno == errno.ETIMEDOUT:
                 raise TimeoutError(error.strerror) from None  # the kernel was less patient than we are
             if error.errno in _SHORTAGE or (error.errno == errno.EADDRNOTAVAIL and _has_source(address, egress_ip)):
-                raise LocalShortageError(str(error)) from None
+                raise LocalShortageError(error.strerror or str(error)) from None
             # The text of the loop only names the address, which the caller knows.
             raise ConnectError(os.strerror(error.errno) if error.errno else str(error)) from None
         except BaseException:
@@ -57,7 +57,7 @@ class SocketNetwork:
             sock = socket.socket(_family(address), socket.SOCK_STREAM)
         except OSError as error:
             if error.errno in _SHORTAGE:
-                raise LocalShortageError(str(error)) from None
+                raise LocalShortageError(error.strerror or str(error)) from None
             raise ConnectError(str(error)) from None
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -70,7 +70,7 @@ class SocketNetwork:
                 if error.errno in _UNBINDABLE:
                     raise BindError(f"{egress_ip}: {error.strerror}") from None
                 if error.errno in _SHORTAGE:
-                    raise LocalShortageError(str(error)) from None
+                    raise LocalShortageError(error.strerror or str(error)) from None
                 raise BindError(f"{egress_ip}: {error}") from None
         return sock
 

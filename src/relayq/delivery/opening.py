@@ -14,8 +14,11 @@ from relayq.delivery.session import Session, SmtpTimeouts
 from relayq.delivery.terms import Sink
 from relayq.model import DeliveryError, DeliveryState, Refused, Scope, TimedOut
 from relayq.policy.tls import SUBMISSIONS_PORT, ClearMemory, PolicySource, SecurityLevel, TlsDemand, report_type
-from relayq.ports import BindError, ConnectError, Network, Observer, Secured
+from relayq.ports import BindError, ConnectError, LocalShortageError, Network, Observer, Secured
 from relayq.smtp import SmtpClient, StartTls, TlsMode
+
+WARN_SECONDS = 60.0
+"""A shortage concerns every connection alike: once a minute is enough."""
 
 
 class DialogueRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,7 @@ class SessionOpener:
         self._rules = rules
         self._observer = observer
         self._clear = ClearMemory()
+        self._silent_until = 0.0
         self._sink_address = rules.sink.address if rules.sink is not None else ""
 
     def reconfigure(self, timeouts: SmtpTimeouts, rules: DialogueRules) -> None:
@@ -97,6 +101,9 @@ class SessionOpener:
         mode = self._tls_mode(lane.route)
         try:
             return await self._open(lane, deadline, demand, mode)
+        except LocalShortageError as error:
+            self._tell_of_shortage(str(error))
+            raise
         except DeliveryError as error:
             if error.state is DeliveryState.STARTTLS and demand.source is not PolicySource.NOBODY:
                 kind = report_type(demand.source, error.cause)
@@ -107,6 +114,12 @@ class SessionOpener:
                 raise  # the time of the attempt is up
         self._clear.remember(self._endpoint(lane.route), self._loop.time())
         return await self._open(lane, deadline, demand, TlsMode.FORBIDDEN)
+
+    def _tell_of_shortage(self, reason: str) -> None:
+        """Mail waits without an attempt or a result, so the log is the only place that tells why."""
+        if self._loop.time() >= self._silent_until:
+            self._silent_until = self._loop.time() + WARN_SECONDS
+            self._observer.warn("connections", f"no connection can be opened: {reason}; mail waits until one can")
 
     def _endpoint(self, route: Route) -> tuple[str, int]:
         """What is really connected."""

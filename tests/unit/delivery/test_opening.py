@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from relayq.delivery.lane import Route
 from relayq.delivery.opening import DialogueRules, SessionOpener, SinkNotFoundError
 from relayq.delivery.session import SmtpTimeouts
 from relayq.delivery.terms import Sink
-from relayq.policy.tls import SecurityLevel, TlsPolicy
+from relayq.policy.tls import NO_DEMAND, SecurityLevel, TlsPolicy
+from relayq.ports import LocalShortageError
 from relayq.smtp import TlsMode
 
 ROUTE = Route(None, "192.0.2.1", 25)
@@ -85,3 +87,29 @@ async def test_where_tls_did_not_work_only_those_go_without_it_who_may(level: Se
     opener._clear.remember(("192.0.2.1", 25), asyncio.get_running_loop().time())
     mode = opener._tls_mode(Route(None, "192.0.2.1", 25, TlsPolicy(level)))
     assert mode is (TlsMode.FORBIDDEN if level < SecurityLevel.REQUIRED else TlsMode.REQUIRED)
+
+
+async def test_a_shortage_of_this_host_is_told_once_a_minute() -> None:
+    class Network:
+        async def connect(self, *_: object) -> None:
+            raise LocalShortageError("Too many open files")
+
+    class Loop:
+        def __init__(self) -> None:
+            self.now = asyncio.get_running_loop().time() + 1000
+
+        def time(self) -> float:
+            return self.now
+
+    network: Any = Network()
+    loop: Any = Loop()
+    names: Any = None
+    observer = RecordingObserver()
+    opener = SessionOpener(network, names, SmtpTimeouts(), loop, DialogueRules(), observer)
+    lane: Any = SimpleNamespace(route=ROUTE)
+    for seconds, told in ((0, 1), (59, 1), (2, 2)):
+        loop.now += seconds
+        with pytest.raises(LocalShortageError):
+            await opener.open(lane, loop.now + 300, NO_DEMAND)
+        assert len(observer.warnings) == told
+    assert observer.warnings[0].text == "no connection can be opened: Too many open files; mail waits until one can"
