@@ -187,17 +187,6 @@ except BrokerError as error:
 """
 
 
-@pytest.fixture
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder everybody can reach."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to become somebody else")
-    folder = tmp_path_factory.mktemp("shared")
-    for parent in (folder, *folder.parents[:-2]):
-        parent.chmod(parent.stat().st_mode | 0o011)
-    return folder
-
-
 def open_as_nobody(file: Path) -> str:
     command = [sys.executable, "-c", SCRIPT, str(file)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
