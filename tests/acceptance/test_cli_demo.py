@@ -76,7 +76,7 @@ def test_interrupted_it_cleans_up_and_says_how_far_it_came(tmp_path: Path) -> No
             assert process.stderr is not None
             assert "finished" in process.stderr.readline()
             process.send_signal(signal.SIGINT)
-            output, errors = process.communicate(timeout=30)
+            output, errors = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 130

@@ -60,7 +60,7 @@ def test_follow_prints_what_comes_later_and_ends_on_a_signal(commands: Commands)
             commands.succeed("inject", given=b'{"n":2}')
             assert following.stdout.readline() == b'{"n":2}\n'
             following.send_signal(signal.SIGINT)
-            output, errors = following.communicate(timeout=20)
+            output, errors = following.communicate(timeout=60)
         finally:
             following.kill()
     assert (following.returncode, output, errors) == (0, b"", b"")
@@ -74,7 +74,7 @@ def test_a_closed_pipe_loses_nothing_that_was_not_written(embedded: Commands) ->
         assert printing.stdout is not None
         assert printing.stdout.readline() == line + b"\n"
         printing.stdout.close()
-        assert printing.wait(timeout=20) == 0
+        assert printing.wait(timeout=60) == 0
         assert printing.stderr is not None
         assert printing.stderr.read() == b""
     # At least one line was read; lines are acknowledged by the batch, so a few of those written may come again.
@@ -169,7 +169,7 @@ def test_an_interrupted_injection_tells_what_is_confirmed(embedded: Commands) ->
             injecting.stdin.flush()
             assert embedded.succeed("results", "--queue=outbox", "--follow", "--count=1") == b'{"n":1}\n'
             injecting.send_signal(signal.SIGINT)
-            assert injecting.wait(timeout=20) == 130
+            assert injecting.wait(timeout=60) == 130
             assert injecting.stderr is not None
             assert b"interrupted" in injecting.stderr.read()
         finally:

@@ -88,7 +88,7 @@ def test_a_question_at_the_terminal(
             while not told.endswith(b"[y/N] "):
                 told += asking.stderr.read(1)
             os.write(terminal, answer)
-            assert asking.wait(timeout=20) == code
+            assert asking.wait(timeout=60) == code
     finally:
         os.close(terminal)
         os.close(its_other_end)
@@ -105,7 +105,7 @@ def test_watching_ends_on_a_signal(embedded: Commands) -> None:
             while json.loads(watching.stdout.readline())["queues"][0]["ready"] != 2:
                 pass
             watching.send_signal(signal.SIGINT)
-            _, errors = watching.communicate(timeout=20)
+            _, errors = watching.communicate(timeout=60)
         finally:
             watching.kill()
     assert (watching.returncode, errors) == (0, b"")

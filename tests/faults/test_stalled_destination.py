@@ -33,7 +33,7 @@ async def time_for_the_others(engine: Engine, label: str) -> Effort:
     messages = [mail(f"{label} {number}", recipient="anna@healthy.test") for number in range(MESSAGES)]
     started, used = time.perf_counter(), time.process_time()
     await engine.send(*messages)
-    await eventually(_grew(engine, before + MESSAGES), "the healthy destination gets its mail", 60)
+    await eventually(_grew(engine, before + MESSAGES), "the healthy destination gets its mail", 90)
     return Effort(time.perf_counter() - started, time.process_time() - used)
 
 
@@ -61,7 +61,7 @@ async def test_a_destination_that_never_answers_is_not_felt_by_another() -> None
         await disturbed.serve([Stall()])
         await disturbed.send(*(mail(f"s{number}", recipient="anna@stalled.test") for number in range(STALLED)))
         await eventually(lambda: disturbed.worker.scheduler.held >= STALLED, "they fill the whole window")
-        await eventually(lambda: disturbed.worker.scheduler.held <= STALLED * 0.6, "half of it is free again", 5)
+        await eventually(lambda: disturbed.worker.scheduler.held <= STALLED * 0.6, "half of it is free again")
         alone: list[Effort] = []
         beside: list[Effort] = []
         with collector_at_rest():
@@ -106,8 +106,8 @@ async def test_a_destination_that_stands_still_fills_neither_memory_nor_the_wind
         await engine.send(*(mail(f"s{number}", recipient="anna@stalled.test") for number in range(STALLED)))
         await eventually(lambda: engine.worker.scheduler.held >= 500, "the window is full")
         await engine.send(*(mail(f"m{number}", recipient="anna@healthy.test") for number in range(50)))
-        await eventually(lambda: engine.published("m49").kind == "success", "the healthy one gets through", 15)
-        await eventually(lambda: engine.worker.scheduler.held <= 60, "the rest is back in the broker", 15)
+        await eventually(lambda: engine.published("m49").kind == "success", "the healthy one gets through")
+        await eventually(lambda: engine.worker.scheduler.held <= 60, "the rest is back in the broker")
         assert len(engine.broker.parked("outbox.park.domain.stalled.test")) >= STALLED - 60
         assert engine.broker.delayed(OUTBOX) == []
         assert set(engine.observer.waits) == {"destination over capacity"}

