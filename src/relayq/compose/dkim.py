@@ -11,14 +11,17 @@ one, so that a second ``Subject`` cannot be put in front of a signed message.
 
 from __future__ import annotations
 
-import base64
+import binascii
+import functools
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from relayq.compose.canonical import body_hash, relaxed_field, simple_field
+from relayq.compose.canonical import body_hash, collapse_blanks, relaxed_field, simple_field
 from relayq.compose.errors import ComposeError
 from relayq.compose.headers import field_name, find_header, split_fields
 from relayq.compose.signing_keys import (
@@ -54,6 +57,9 @@ _SIGNABLE_NAME = re.compile(rb"[!-9<-~]+")
 _COLUMNS = 76
 _SIGNATURE_COLUMNS = 72
 _NOTED_OCTETS = 60
+_USUAL_HEADER_OCTETS = 8192
+_MAX_KNOWN_FIELDS = 256
+_MAX_KNOWN_HEADS = 256
 
 
 class NoAuthorError(ComposeError):
@@ -69,46 +75,74 @@ class MessageHeader:
 
     Attributes:
         body_start: First octet of the body.
+        names: Names of the fields in lower case, top of the message first.
     """
 
-    __slots__ = ("_canonical", "_fields", "body_start")
+    __slots__ = ("_block", "_raw", "_relaxed", "body_start", "names")
 
     def __init__(self, message: bytes) -> None:
         span = find_header(message)
         self.body_start = span.body_start
-        self._fields: dict[bytes, list[bytes]] = {}
-        self._canonical: dict[tuple[bytes, str], list[bytes]] = {}
-        for field in split_fields(message[span.start : span.end]):
-            self._fields.setdefault(field_name(field), []).append(field)
+        self._block = message[span.start : span.end]
+        self._raw: list[bytes] | None = None
+        self.names, self._relaxed = _relax(self._block)
+
+    @property
+    def is_usual(self) -> bool:
+        """Short enough for what was worked out for its names to be remembered."""
+        return len(self._block) <= _USUAL_HEADER_OCTETS
 
     def count(self, name: bytes) -> int:
         """Instances of a lower-case name."""
-        fields = self._fields.get(name)
-        return 0 if fields is None else len(fields)
+        return self.names.count(name)
 
     def fields(self, name: bytes) -> Sequence[bytes]:
         """Fields of a lower-case name as they stand, top of the message first."""
-        return self._fields.get(name, ())
+        return [field for own, field in zip(self.names, self._fields(), strict=True) if own == name]
 
     def canonical(self, names: Iterable[bytes], form: str) -> bytes:
         """Canonical fields for the names of an ``h=``, instances from the bottom up; what is absent adds nothing."""
-        taken: dict[bytes, int] = {}
-        found: list[bytes] = []
-        for name in names:
-            fields = self._canonical_fields(name, form)
-            at = taken.get(name, len(fields))
-            if at:
-                found.append(fields[at - 1])
-                taken[name] = at - 1
-        return b"".join(found)
+        return self.canonical_at(places(self.names, names), form)
 
-    def _canonical_fields(self, name: bytes, form: str) -> list[bytes]:
-        known = self._canonical.get((name, form))
-        if known is None:
-            fields = self._fields.get(name, ())
-            known = [relaxed_field(name, field) if form == "relaxed" else simple_field(field) for field in fields]
-            self._canonical[name, form] = known
-        return known
+    def canonical_at(self, fields: Sequence[int], form: str) -> bytes:
+        """The same for the places of fields among `names`."""
+        if form == "relaxed":
+            relaxed = self._relaxed
+            return b"".join([relaxed[at] for at in fields])
+        raw = self._fields()
+        return b"".join([simple_field(raw[at]) for at in fields])
+
+    def _fields(self) -> list[bytes]:
+        if self._raw is None:
+            self._raw = split_fields(self._block)
+        return self._raw
+
+
+def _relax(block: bytes) -> tuple[tuple[bytes, ...], list[bytes]]:
+    """Names and relaxed forms of the fields of a header, all at once: half the work of one after the other."""
+    if block.count(b"\n") != block.count(b"\r\n"):
+        fields = split_fields(block)
+        names = [field_name(field) for field in fields]
+        return tuple(names), [relaxed_field(name, field) for name, field in zip(names, fields, strict=True)]
+    lines = collapse_blanks(block.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")).split(b"\r\n")
+    if not lines[-1]:
+        lines.pop()
+    names = []
+    relaxed = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        name = name.rstrip(b" ").lower()
+        names.append(name)
+        relaxed.append(name + b":" + value.strip(b" ") + b"\r\n")
+    return tuple(names), relaxed
+
+
+def places(given: Sequence[bytes], names: Iterable[bytes]) -> tuple[int, ...]:
+    """Which of the ``given`` names the names of an ``h=`` stand for: each its instances from the bottom up."""
+    left: dict[bytes, list[int]] = {}
+    for at, name in enumerate(given):
+        left.setdefault(name, []).append(at)
+    return tuple([left[name].pop() for name in names if left.get(name)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +190,7 @@ def _finish(job: _Job) -> bytes:
 
 def fold_signature(signature: bytes) -> bytes:
     """A signature in base64 as the value of ``b=``, in lines of 72 characters."""
-    encoded = base64.b64encode(signature)
+    encoded = binascii.b2a_base64(signature, newline=False)
     lines = [encoded[at : at + _SIGNATURE_COLUMNS] for at in range(0, len(encoded), _SIGNATURE_COLUMNS)]
     return b"\r\n  ".join(lines)
 
@@ -220,44 +254,93 @@ def _prepare(
     now: datetime,
     notes: list[str],
 ) -> _Job:
-    names = list(_signed_names(header, key, notes))
-    tags = [
-        "v=1",
-        f"a={private.algorithm}",
-        f"c={key.header_canonicalization}/{key.body_canonicalization}",
-        f"d={key.domain}",
-        f"s={key.selector}",
-        f"t={int(now.timestamp())}",
-    ]
-    if key.expire_at is not None:
-        tags.append(f"x={int(key.expire_at.timestamp())}")
+    choose = _known_fields if header.is_usual else _choose_fields
+    chosen = choose(header.names, key.name, key.headers, key.oversign)
+    notes += chosen.notes
+    form = key.header_canonicalization
+    head = _head(
+        private.algorithm,
+        f"{form}/{key.body_canonicalization}",
+        key.domain,
+        key.selector,
+        int(now.timestamp()),
+        None if key.expire_at is None else int(key.expire_at.timestamp()),
+        identity,
+        key.report,
+    )
+    field = _join_field(head, chosen.written, body)
+    own = relaxed_field(b"dkim-signature", field)[:-2] if form == "relaxed" else field
+    digest = hashlib.sha256(header.canonical_at(chosen.places, form) + own).digest()
+    return _Job(field, digest, private)
+
+
+@functools.lru_cache(_MAX_KNOWN_HEADS)
+def _head(
+    algorithm: str,
+    canonicalization: str,
+    domain: str,
+    selector: str,
+    signed_at: int,
+    expires_at: int | None,
+    identity: str | None,
+    report: bool,
+) -> str:
+    """Tags in front of ``h=``, which all messages signed with a key within a second have in common."""
+    tags = ["v=1", f"a={algorithm}", f"c={canonicalization}", f"d={domain}", f"s={selector}", f"t={signed_at}"]
+    if expires_at is not None:
+        tags.append(f"x={expires_at}")
     if identity is not None:
         tags.append(f"i={identity}")
-    if key.report:
+    if report:
         tags.append("r=y")
-    field = write_field("DKIM-Signature", tags, names, body)
-    return _Job(field, header_digest(header, names, key.header_canonicalization, b"dkim-signature", field), private)
+    return _write_head("DKIM-Signature", tags)
 
 
-def _signed_names(header: MessageHeader, key: SigningKey, notes: list[str]) -> Iterator[bytes]:
-    """Names for ``h=``, each as often as it is signed."""
-    oversigned, always = (_OVERSIGNED, _ALWAYS_OVERSIGNED) if key.oversign else (frozenset(), frozenset())
+class _Fields(NamedTuple):
+    """The fields a key signs, for a sequence of names.
+
+    Attributes:
+        written: ``h=``, folded.
+        places: Where they stand, in the order in which they are signed.
+        notes: About names that are never signed.
+    """
+
+    written: str
+    places: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def _choose_fields(given: tuple[bytes, ...], key_name: str, headers: tuple[bytes, ...], oversign: bool) -> _Fields:
+    """Choose what is signed of a header with these names; messages of one campaign have the same."""
+    oversigned, always = (_OVERSIGNED, _ALWAYS_OVERSIGNED) if oversign else (frozenset(), frozenset())
+    counts = Counter(given)
+    names: list[bytes] = []
     for name in STANDARD_HEADERS:
-        present = header.count(name)
-        for _ in range(present + 1 if name in oversigned and (present or name in always) else present):
-            yield name
-    yield from extra_names(header, key, notes)
+        present = counts[name]
+        names += [name] * (present + (name in oversigned and (present > 0 or name in always)))
+    notes: list[str] = []
+    names += _extra_names(counts, headers, key_name, notes)
+    return _Fields(_write_names(names), places(given, names), tuple(notes))
+
+
+_known_fields = functools.lru_cache(_MAX_KNOWN_FIELDS)(_choose_fields)
 
 
 def extra_names(header: MessageHeader, key: SigningKey, notes: list[str]) -> Iterator[bytes]:
     """Names for ``h=`` that a key asks for beyond the standard ones, each as often as it is there."""
-    for name in key.headers:
+    return _extra_names(Counter(header.names), key.headers, key.name, notes)
+
+
+def _extra_names(
+    counts: Mapping[bytes, int], headers: Iterable[bytes], key_name: str, notes: list[str]
+) -> Iterator[bytes]:
+    for name in headers:
         if name in _STANDARD:
             continue
         if name in _NEVER or name.startswith(_NEVER_PREFIXES) or not _SIGNABLE_NAME.fullmatch(name):
-            notes.append(f"{key.name}: {name[:_NOTED_OCTETS]!r} is never signed")
+            notes.append(f"{key_name}: {name[:_NOTED_OCTETS]!r} is never signed")
             continue
-        for _ in range(header.count(name)):
+        for _ in range(counts.get(name, 0)):
             yield name
 
 
@@ -270,12 +353,24 @@ def write_field(name: str, tags: Iterable[str], names: Sequence[bytes], body: by
         names: Names for ``h=``.
         body: Digest of the body.
     """
-    head = _fill(f"{name}:", [f" {tag};" for tag in tags])
-    signed = [f"{signed_name.decode('ascii')}:" for signed_name in names]
+    return _join_field(_write_head(name, tags), _write_names(names), body)
+
+
+def _write_head(name: str, tags: Iterable[str]) -> str:
+    return _fill(f"{name}:", [f" {tag};" for tag in tags])
+
+
+def _write_names(names: Sequence[bytes]) -> str:
+    signed = [f"{name.decode('ascii')}:" for name in names]
     signed[-1] = signed[-1][:-1] + ";"
     signed[0] = "h=" + signed[0]
-    encoded = base64.b64encode(body).decode("ascii")
-    return f"{head}\r\n {_fill('', signed, indent=1)}\r\n bh={encoded};\r\n b=".encode("ascii")
+    return _fill("", signed, indent=1)
+
+
+def _join_field(head: str, names: str, body: bytes) -> bytes:
+    return f"{head}\r\n {names}\r\n bh={binascii.b2a_base64(body, newline=False).decode('ascii')};\r\n b=".encode(
+        "ascii"
+    )
 
 
 def _fill(start: str, pieces: Iterable[str], indent: int = 0) -> str:

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relayq.compose.canonical import relaxed_body, relaxed_field, simple_body, simple_field
-from relayq.compose.dkim import sign_message
+from relayq.compose.dkim import MessageHeader, places, sign_message
 from relayq.compose.signing_keys import (
     PrivateKeys,
     SigningKey,
@@ -111,3 +111,26 @@ def test_any_text_is_a_key_or_none(text: str) -> None:
     except UnusableKeyError:
         return
     assert key.dns_record().startswith("v=DKIM1; ")
+
+
+header_pieces = st.sampled_from(
+    [b"A", b"Subject", b":", b" ", b"\t", b"\r\n", b"\r\n ", b"\r\n\t", b"\r", b"\n", b"\n ", b"x: y\r\n", b"x :\tz"]
+)
+
+
+@given(st.lists(header_pieces, max_size=30).map(b"".join))
+def test_a_header_made_canonical_at_once_is_what_its_fields_are(rest: bytes) -> None:
+    header = MessageHeader(b"First: 1\r\n" + rest)
+    for name in set(header.names):
+        fields = header.fields(name)
+        assert len(fields) == header.count(name)
+        names = [name] * (len(fields) + 1)
+        assert header.canonical(names, "relaxed") == b"".join(relaxed_field(name, field) for field in reversed(fields))
+        assert header.canonical(names, "simple") == b"".join(simple_field(field) for field in reversed(fields))
+
+
+def test_an_instance_is_taken_once_from_the_bottom_up_however_long_the_header() -> None:
+    message = b"From: a@x.test\r\nSubject: y\r\n" + b"X-Pad: zz\r\n" * 2000 + b"\r\nx\r\n"
+    header = MessageHeader(message)
+    assert not header.is_usual
+    assert places(header.names, (b"subject", b"subject", b"from", b"to")) == (1, 0)
