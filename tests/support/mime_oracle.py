@@ -52,6 +52,9 @@ def check_by_two_parsers(mime: bytes) -> None:
     if mime.partition(b"\r\n\r\n")[0].isascii():
         assert not [defect for value in message.values() for defect in getattr(value, "defects", ())]
         assert (mail.subject or "").split() == str(message["Subject"] or "").split()
+        for name, found in (("to", mail.to), ("cc", mail.cc), ("reply-to", mail.reply_to)):
+            asked = message[name].addresses if message[name] is not None else ()
+            assert [one.address for one in found] == [one.addr_spec for one in asked]
 
 
 def _by_stdlib(part: email.message.Message) -> list[Reading]:

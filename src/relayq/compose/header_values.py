@@ -23,6 +23,7 @@ LINE_COLUMNS = 78
 LINE_LIMIT = 998
 """RFC 5322 section 2.1.1: lines must not be longer."""
 
+_WORD_START = "=?"
 _WORD_COLUMNS = 75  # RFC 2047 section 2
 _WORD_FRAME = len("=?utf-8?q??=")
 _LONGEST_CHARACTER = 12  # four octets as =XX
@@ -106,6 +107,13 @@ def encode_field(name: str, value: str) -> bytes:
         if max(map(len, field.split(b"\r\n"))) <= LINE_LIMIT:
             return field
     return fold_field(name, " ".join(encode_words(value, column=column))).encode("ascii")
+
+
+def encode_rendered_field(name: str, value: str) -> bytes:
+    """The same for a value with foreign text in it: what merely looks like an encoded word is none to the reader."""
+    if _WORD_START not in value:
+        return encode_field(name, value)
+    return fold_field(name, " ".join(encode_words(value, column=len(name) + 2))).encode("ascii")
 
 
 def check_value(value: str) -> None:
@@ -199,10 +207,11 @@ def encode_mailbox(name: str, address: str, *, column: int = 1) -> str:
 
 def encode_display_name(name: str, *, column: int = 1) -> str:
     """A display name as atoms and blanks, else as a quoted string, else as encoded words."""
-    if not _PLAIN.fullmatch(name):
+    # What merely looks like an encoded word would be decoded by many readers, even in a quoted string, and some of them
+    # look for addresses afterwards.
+    if not _PLAIN.fullmatch(name) or _WORD_START in name:
         return " ".join(encode_words(name, column=column, is_phrase=True))
-    # What merely looks like an encoded word would be decoded by the reader.
-    if _ATOMS.fullmatch(name) and "=?" not in name:
+    if _ATOMS.fullmatch(name):
         return name
     return f'"{name.translate(_QUOTED_PAIRS)}"'
 

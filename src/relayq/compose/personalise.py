@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from relayq.compose.encodings import decode_unlabelled
-from relayq.compose.header_values import decode_octets, decode_words, encode_field, encode_words, fold_field
+from relayq.compose.header_values import decode_octets, decode_words, encode_rendered_field
 from relayq.compose.headers import field_value, find_fields, find_header
 from relayq.compose.mime_tree import parse_tree
 from relayq.compose.responsive.addresses import Mailbox, encode_mailboxes, split_addresses
@@ -102,11 +102,7 @@ class _Personalisation:
         rendered = self._render(source)
         if rendered == source:
             return None
-        text = clean_line(rendered)
-        if "=?" in text:
-            # What merely looks like an encoded word would be decoded by the reader.
-            return fold_field(name, " ".join(encode_words(text, column=len(name) + 2))).encode("ascii")
-        return encode_field(name, text)
+        return encode_rendered_field(name, clean_line(rendered))
 
     def _rewrite_addresses(self, name: str, value: bytes) -> bytes | None:
         """Field with rendered names and addresses, ``None`` when it says what it said.

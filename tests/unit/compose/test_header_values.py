@@ -126,7 +126,7 @@ def test_address_list_that_is_too_long_for_a_line_is_encoded_completely() -> Non
         ("Doe, John", "j@b.test", '"Doe, John" <j@b.test>'),
         ("Dr. Who", "j@b.test", '"Dr. Who" <j@b.test>'),
         (' "x\\y" ', "j@b.test", '" \\"x\\\\y\\" " <j@b.test>'),
-        ("=?utf-8?q?x?=", "j@b.test", '"=?utf-8?q?x?=" <j@b.test>'),
+        ("=?utf-8?q?x?=", "j@b.test", "=?utf-8?b?PT91dGYtOD9xP3g/PQ==?= <j@b.test>"),
         ("Zoë, B", "j@bücher.example", "=?utf-8?b?Wm/DqywgQg==?= <j@xn--bcher-kva.example>"),
         ("a\x01", "j@b.test", "=?utf-8?q?a=01?= <j@b.test>"),
     ],

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from relayq.compose.header_values import encode_display_name, encode_words, fold_field
+from relayq.compose.header_values import decode_words, encode_display_name, encode_words, fold_field
 from relayq.compose.responsive.errors import Faults, LeftOut
 from relayq.compose.responsive.templates import Templates, clean_line
 from relayq.compose.responsive.values import Node
@@ -94,7 +94,9 @@ def _read(value: object, path: str, templates: Templates, faults: Faults) -> Ite
 
 def _parts(value: object, path: str, templates: Templates, faults: Faults) -> Iterable[_Parts]:
     if isinstance(value, str):
-        return split_addresses(value, has_tags=templates.is_active)
+        # Encoded words of the author are names; those of data, which are not there yet, are text.
+        found = split_addresses(value, has_tags=templates.is_active)
+        return [_Parts(decode_words(one.name), one.address) for one in found]
     if not isinstance(value, dict):
         raise faults.leave_out(path, "expected an address")
     node = Node(value, path, faults)

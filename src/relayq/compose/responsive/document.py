@@ -23,7 +23,7 @@ from relayq.compose.responsive.content import Content, Ingredients, build_conten
 from relayq.compose.responsive.downloads import Answers, Download, DownloadFailure, Resource, Resources
 from relayq.compose.responsive.errors import DocumentError, Faults
 from relayq.compose.responsive.header_fields import HeaderFields, Identity, build_header
-from relayq.compose.responsive.templates import Templates, header_line
+from relayq.compose.responsive.templates import Templates, author_line, clean_line
 from relayq.compose.responsive.values import Node, as_mapping, decode_json
 from relayq.compose.signing_keys import SigningKey, SigningKeyError, parse_signing_keys
 from relayq.compose.template import TemplateContext, template_context
@@ -187,7 +187,9 @@ def parse_document(
     templates = Templates(context if is_personalised else None, faults, escape_html=options.escape_html)
     rendered = _render(values, templates)
     node = Node(rendered, _ROOT, faults)
-    subject = header_line(node.text("subject") or "", str(values.get("subject")))
+    subject_text = node.text("subject") or ""
+    is_subject_rendered = subject_text != values.get("subject")
+    subject = clean_line(subject_text) if is_subject_rendered else author_line(subject_text)
     identity = Identity(
         envelope=envelope,
         recipient=recipient,
@@ -198,7 +200,7 @@ def parse_document(
     )
     document = Document(
         values=rendered,
-        header=build_header(node, subject, identity, templates),
+        header=build_header(node, subject, identity, templates, is_subject_rendered=is_subject_rendered),
         subject=subject,
         template_context=context,
         is_personalised=is_personalised,

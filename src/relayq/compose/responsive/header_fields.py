@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from relayq.compose.errors import HeaderError
-from relayq.compose.header_values import encode_field, header_value_text, is_field_name
+from relayq.compose.header_values import encode_field, encode_rendered_field, header_value_text, is_field_name
 from relayq.compose.responsive.addresses import Mailbox, encode_mailboxes, read_mailboxes, split_addresses
 from relayq.compose.responsive.errors import DocumentError
 from relayq.compose.responsive.links import clean_url
@@ -80,12 +80,15 @@ class _GivenFields(msgspec.Struct):
     author: str = ""
 
 
-def build_header(document: Node, subject: str, identity: Identity, templates: Templates) -> HeaderFields:
+def build_header(
+    document: Node, subject: str, identity: Identity, templates: Templates, *, is_subject_rendered: bool = False
+) -> HeaderFields:
     """Header of the message.
 
     Args:
         document: Top level; its addresses and ``headers`` are not rendered yet.
         subject: Rendered and cleaned subject.
+        is_subject_rendered: There is something of the data in the subject.
         identity: For ``Date`` and ``Message-ID``.
         templates: For what is not rendered yet.
 
@@ -94,7 +97,8 @@ def build_header(document: Node, subject: str, identity: Identity, templates: Te
     """
     given = _given_fields(document, templates)
     slots, domain = _address_fields(document, identity, templates, given)
-    slots["subject"] = encode_field("Subject", subject) if subject else b""
+    encode = encode_rendered_field if is_subject_rendered else encode_field
+    slots["subject"] = encode("Subject", subject) if subject else b""
     slots["date"] = f"Date: {format_date(identity.seen_at)}\r\n".encode("ascii")
     slots["message-id"] = f"Message-ID: <{message_digest(identity)}@{domain}>\r\n".encode("ascii")
     slots.update(given.instead)
@@ -137,9 +141,9 @@ def _domain_of(author: str) -> str | None:
 
 def _given_fields(document: Node, templates: Templates) -> _GivenFields:
     given = _GivenFields({}, [], set())
-    for name, text in _given_values(document, templates):
+    for name, text, source in _given_values(document, templates):
         lower = name.lower()
-        field = encode_field(name, text)
+        field = encode_field(name, text) if text == source else encode_rendered_field(name, text)
         given.names.add(lower)
         if lower in _ORDER:
             given.instead[lower] = given.instead.get(lower, b"") + field
@@ -149,8 +153,8 @@ def _given_fields(document: Node, templates: Templates) -> _GivenFields:
     return given
 
 
-def _given_values(document: Node, templates: Templates) -> Iterator[tuple[str, str]]:
-    """Name and rendered text of every header to be written; both are such that they can be."""
+def _given_values(document: Node, templates: Templates) -> Iterator[tuple[str, str, str]]:
+    """Name, rendered text and source of every header to be written; it is such that it can be."""
     faults = document.faults
     node = document.node("headers")
     for name, value in node.values.items() if node is not None else ():
@@ -172,7 +176,7 @@ def _given_values(document: Node, templates: Templates) -> Iterator[tuple[str, s
                 faults.fail(path, "CR, LF or NUL in a value")
                 continue
             rendered = templates.render(text, path)
-            yield name, text if rendered == text else clean_line(rendered)
+            yield name, text if rendered == text else clean_line(rendered), text
 
 
 def _unsubscribe_fields(document: Node) -> bytes:

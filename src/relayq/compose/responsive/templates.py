@@ -19,14 +19,9 @@ def clean_line(text: str) -> str:
     return _BLANKS.sub(" ", _CONTROLS.sub(" ", text)).strip(" ")
 
 
-def header_line(text: str, source: str) -> str:
-    """One line of a rendered text; what its author wrote without controls stays as it is, every blank of it.
-
-    Args:
-        text: Rendered.
-        source: As given.
-    """
-    return text.strip(" ") if text == source and not _CONTROLS.search(text) else clean_line(text)
+def author_line(text: str) -> str:
+    """One line of what is no template: without controls it stays as its author wrote it, every blank of it."""
+    return clean_line(text) if _CONTROLS.search(text) else text.strip(" ")
 
 
 class Templates:

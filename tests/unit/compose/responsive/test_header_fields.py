@@ -11,7 +11,8 @@ import pytest
 from relayq.compose.responsive import DocumentError, ResponsiveOptions, build_mime, parse_document
 from relayq.compose.responsive.header_fields import format_date
 from relayq.model import parse_address
-from tests.support.documents import SEEN_AT, compose, plan_of
+from tests.support.documents import SEEN_AT, compose, parsed, plan_of
+from tests.support.mime_oracle import check_by_two_parsers
 
 
 def lines(mime: Mapping[str, object], **how: object) -> list[str]:
@@ -292,3 +293,17 @@ def test_signing_keys() -> None:
 def test_keys_are_no_templates() -> None:
     entry = {"domain": "shop.example", "selector": "s1", "key": "{$x"}
     assert plan_of({"dkim": entry}, data={}).signing_keys[0].key == "{$x"
+
+
+def test_encoded_words_are_those_of_the_author() -> None:
+    word = "=?utf-8?q?=22=2C_evil=40x=2Etest?="
+    mime = {"to": "{$v} <a@x.test>", "subject": "{$v}", "headers": {"X-A": "{$v}"}}
+    for message in (compose(mime, data={"v": word}), compose({"to": {"name": word, "address": "a@x.test"}})):
+        check_by_two_parsers(message)
+        read = parsed(message)
+        assert [(one.display_name, one.addr_spec) for one in read["To"].addresses] == [(word, "a@x.test")]
+        assert {read["Subject"], read["X-A"]} <= {word, None}
+        assert word.encode() not in message
+    assert lines({"to": "=?iso-8859-1?q?Zo=EB?= <a@x.test>"}) == ["To: =?utf-8?q?Zo=C3=AB?= <a@x.test>"]
+    assert lines({"to": f"{word} <a@x.test>"}) == ['To: "\\", evil@x.test" <a@x.test>']
+    assert lines({"subject": "=?utf-8?q?=C3=AB?="}) == ["Subject: =?utf-8?q?=C3=AB?="]
