@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -98,6 +99,19 @@ def tell(ended: list[Ended]) -> None:
         for line in one.lines:
             if line.startswith(("FAILED ", "ERROR ")):
                 print(line)
+    print(count(ended))
+
+
+def count(ended: list[Ended]) -> str:
+    """How many tests there were in all groups; a group that ended without a word counts as a failure."""
+    counts = Counter({"passed": 0, "failed": 0, "skipped": 0})
+    for one in ended:
+        found = re.findall(r"(\d+) (passed|failed|skipped|error)", one.lines[-1]) if one.lines else []
+        for number, kind in found:
+            counts["failed" if kind == "error" else kind] += int(number)
+        if not found and not one.is_green:
+            counts["failed"] += 1
+    return ", ".join(f"{number} {kind}" for kind, number in counts.items())
 
 
 def main(arguments: list[str]) -> int:
