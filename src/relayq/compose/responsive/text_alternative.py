@@ -80,6 +80,7 @@ class _Writer:
         self._pieces: list[str] = []
         self._line_breaks = 0
         self._is_blank_due = False
+        self._is_behind_address = False
         self._link = ""
         self._link_start = 0
 
@@ -94,7 +95,8 @@ class _Writer:
         if not words:
             self._is_blank_due = self._is_blank_due or bool(text)
             return
-        if text[0].isspace():
+        # What is a word would become part of the address in front of it; a comma would not.
+        if text[0].isspace() or (self._is_behind_address and words[0][0].isalnum()):
             self._is_blank_due = True
         if self._pieces and self._line_breaks:
             self._pieces.append("\n" * self._line_breaks)
@@ -104,6 +106,7 @@ class _Writer:
         self.mark = ""
         self._line_breaks = 0
         self._is_blank_due = text[-1].isspace()
+        self._is_behind_address = False
 
     def blank(self) -> None:
         """What follows is set apart."""
@@ -131,6 +134,7 @@ class _Writer:
             self._is_blank_due = True
             self.words(f"({url})")
             self._is_blank_due = is_cut
+            self._is_behind_address = True
 
     def finish(self) -> str:
         """Everything written."""

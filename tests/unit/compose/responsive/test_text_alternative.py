@@ -35,6 +35,7 @@ from relayq.compose.responsive.text_alternative import html_to_text, join_texts
         ('<a href="https://x.test/"><img src=x alt="Lamp"></a> y', "Lamp (https://x.test/) y"),
         ('<a href="https://x.test/"><img src=x></a>', "(https://x.test/)"),
         ('<a href="https://x.test/">open <a href=b>two', "open (https://x.test/) two (b)"),
+        ("<a href=x>a</a><a href=y>b</a>; <a href=z>c</a>d<b>e", "a (x) b (y); c (z) de"),
         ('<p><a href="https://x.test/"><b>x</b></a></p><p>y', "x (https://x.test/)\n\ny"),
         ("<img alt=' a  b '>c", "a bc"),
         ("&lt;b&gt; &amp;copy; &eacute;&nbsp;&#8364;", "<b> &copy; é €"),
