@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-unit test-all test-faults lint format check bench bench-peers soak docs docs-serve \
+.PHONY: help setup servers demo test test-unit test-all test-faults lint format check bench bench-compose bench-peers soak docs docs-serve \
 	lock changelog clean gallery fuzz lint-format lint-ruff lint-mypy lint-imports lint-deptry lint-settings lint-metrics \
 	lint-matrix \
 	lint-gallery lint-cut-points lint-performance
@@ -89,6 +89,14 @@ check: lint test ## all that CI runs
 
 bench: setup servers ## outbox to results beside the barest loop; BENCH_ARGS=--help lists sizes, domains, …
 	$(BIN)/python -m benchmarks.macro --latency $(BENCH_ARGS)
+
+COMPOSE_BENCHES = compose_dkim compose_css compose_template compose_responsive compose_engine
+
+bench-compose: setup servers ## composing: signing, inlining, templates, described messages, and a worker that does it
+	for bench in $(COMPOSE_BENCHES); do \
+		$(BIN)/python -m benchmarks.$$bench --json benchmarks/results/$$bench.json || exit 1; \
+	done
+	$(BIN)/python scripts/generate_performance.py
 
 bench-peers: setup servers ## relayq beside Postfix, Exim, OpenSMTPD and Haraka: same mail, same sink; takes minutes
 	$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)

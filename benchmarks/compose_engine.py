@@ -1,9 +1,9 @@
 """What composing costs a whole worker, and how late its event loop runs meanwhile.
 
 One worker with the broker in memory and a real ``smtp-sink``. Each case delivers messages of one kind: plain ones of
-10 KB, the same signed, personalised, newsletters with style sheets to inline, and those made to take as long as they
-can. A timer of the loop notes every 5 ms by how much it is late. "predicted" is the processor time of a plain message
-plus that of signing it on its own.
+10 KB, the same signed, personalised, newsletters with style sheets to inline, those made to take as long as they can,
+and some of 10 MB, also for a server that takes no 8-bit content. A timer of the loop notes every 5 ms by how much it is
+late. "predicted" is the processor time of a plain message plus that of signing it on its own.
 
     python -m benchmarks.compose_engine
     python -m benchmarks.compose_engine --messages 3000 --workers 1 plain rsa
@@ -20,6 +20,7 @@ import resource
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import uvloop
@@ -27,6 +28,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.compose_css import newsletter
+from benchmarks.record import machine, write_record
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.memory import MemoryBroker, MemoryResolver, RecordingObserver
 from relayq.app import Worker, spare_the_collector
@@ -79,6 +81,16 @@ def hostile(number: int) -> dict[str, object]:
     return inlined(f"<style>{HOSTILE_CSS}.x{number}{{a:b}}</style><body>{'<i></i>' * (number % 99)}{HOSTILE_BODY}")
 
 
+LARGE_OCTETS = 10_000_000
+LARGE_HEAD = f"{HEAD}Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+LARGE = LARGE_HEAD + LINE * (LARGE_OCTETS // len(LINE))
+LARGE_8BIT = LARGE.replace("about", "\N{LATIN SMALL LETTER U WITH DIAERESIS}ber")
+TAKES_NO_8BIT = ("large-8bit",)
+"""Cases for a server without 8BITMIME."""
+MOST_RATIO = 1.15
+"""Of CPU: signed, in proportion to plain delivery and the signature on its own."""
+MOST_LAG_MS = 20.0
+
 CASES: dict[str, tuple[float, Facts]] = {
     "plain": (1.0, lambda number: {"mime": PLAIN}),
     "ed25519": (1.0, lambda number: {"mime": PLAIN, **signed(SEED)}),
@@ -87,6 +99,8 @@ CASES: dict[str, tuple[float, Facts]] = {
     "inlined-9k": (1.0, lambda number: inlined(newsletter(9_000, f"Name{number}"))),
     "inlined-50k": (0.3, lambda number: inlined(newsletter(50_000, f"Name{number}"))),
     "inlined-50k-rsa": (0.3, lambda number: {**inlined(newsletter(50_000, f"Name{number}")), **signed(RSA_KEY)}),
+    "large": (0.006, lambda number: {"mime": LARGE}),
+    "large-8bit": (0.006, lambda number: {"mime": LARGE_8BIT}),
     "hostile-1%": (0.5, lambda number: hostile(number) if number % 100 == 50 else {"mime": PLAIN}),
 }
 """By name: the share of the messages that is enough, and what distinguishes a message."""
@@ -208,25 +222,52 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default: all of {', '.join(CASES)}")
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=0, help="smtp-threads; with fewer than cores, threads sign")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record, as benchmarks/results has them")
     given = parser.parse_args()
+    where = machine()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     bare = signature_us()
     print(f"signing with RSA-2048: {bare:.0f} us")
     print(f"{'':16} {'msg/s':>8} {'us worker':>10} {'us all':>8} {'lag p50':>8} {'p99':>7} {'max ms':>7}")
-    plain: Figures | None = None
-    with SmtpSink() as sink:
+    found: dict[str, Figures] = {}
+    with SmtpSink() as sink, SmtpSink("-8") as without_8bit:
         for name in given.cases or CASES:
             share, facts = CASES[name]
-            figures = uvloop.run(deliver(sink.port, int(given.messages * share), facts, given.workers))
+            port = (without_8bit if name in TAKES_NO_8BIT else sink).port
+            figures = found[name] = uvloop.run(deliver(port, int(given.messages * share), facts, given.workers))
             rate, worker, everything, *lags = figures
             p50, p99, most = lags
             print(f"{name:16} {rate:8.0f} {worker:10.0f} {everything:8.0f} {p50:8.1f} {p99:7.1f} {most:7.1f}")
-            if name == "plain":
-                plain = figures
-            elif name == "rsa" and plain is not None:
-                expected = plain.worker_us + bare
+            if name == "rsa" and "plain" in found:
+                expected = found["plain"].worker_us + bare
                 print(f"{'  predicted':16} {'':8} {expected:10.0f}  measured is {worker / expected:.2f} of it")
+    if given.json:
+        record = {
+            "signature_us": round(bare, 1),
+            "cases": [{"case": name, **_rounded(figures)} for name, figures in found.items()],
+            "goals": goals(found, bare),
+        }
+        settings = [f"smtp-threads={given.workers}"] if given.workers else []
+        write_record(given.json, "compose_engine", record, where=where, settings=settings)
+
+
+def _rounded(figures: Figures) -> dict[str, float]:
+    return {key: round(value, 1) for key, value in figures._asdict().items()}
+
+
+def goals(found: dict[str, Figures], bare: float) -> list[dict[str, object]]:
+    """Figures that are asked for, with their limits, as `benchmarks.cases` writes them."""
+    asked: list[tuple[str, float, float, str]] = []
+    if "plain" in found and "rsa" in found:
+        ratio = found["rsa"].worker_us / (found["plain"].worker_us + bare)
+        asked.append(("CPU with RSA-2048, of signature and plain delivery", ratio, MOST_RATIO, ""))
+    lags = {name: figures.lag_p99 for name, figures in found.items()}
+    asked += [(f"p99 of the lag of the loop, {name}", lag, MOST_LAG_MS, "ms") for name, lag in lags.items()]
+    return [
+        {"what": what, "measured": round(measured, 3), "limit": limit, "unit": unit, "kind": "most"}
+        for what, measured, limit, unit in asked
+    ]
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""What a ``mime`` object costs per message: ``python benchmarks/compose_responsive.py``.
+"""What a ``mime`` object costs per message: ``python -m benchmarks.compose_responsive``.
 
-One text, three blocks, one of them 30 KB of HTML; then the same with what makes it dearer. Prints microseconds, the
-best of several rounds.
+One text, three blocks, one of them 30 KB of HTML; then the same with what makes it dearer. CPU time, medians of rounds
+in which the cases take turns.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import timeit
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from benchmarks.cases import Cases, run
 from relayq.compose.responsive import build_mime, parse_document
 from relayq.model import parse_address
 
-ROUNDS = 7
-LOOPS = 100
+MOST_US = 1500.0
+"""For a text, 30 KB of HTML and two more blocks."""
 SEEN_AT = datetime(2026, 11, 21, 20, tzinfo=UTC)
 ENVELOPE = parse_address("bounces@shop.example")
 ROW = (
@@ -33,18 +33,27 @@ BLOCKS = [
 HEADER = {"from": "Shop <shop@example.com>", "to": "ann@example.org", "subject": "Sale"}
 
 
-def main() -> None:
-    """Print one line per case."""
+def measure(cases: Cases) -> None:
+    """All of them."""
     blocks = {"content": {"blocks": BLOCKS}}
-    report("text, 30 KB of HTML, 2 more blocks", {**HEADER, "text": TEXT, **blocks})
-    report("the same, personalised", {**HEADER, "text": "{$a}" + TEXT, **blocks}, b'{"a":"x"}')
-    report("the same, its text made from the HTML", {**HEADER, **blocks})
     rules = {"links": [{"domain": {"match": "*.example"}, "params": {"u": "1"}}]}
-    report("the same, 205 links rewritten", {**HEADER, "text": TEXT, **blocks, "rewrite": rules})
-    report("text and 30 KB of HTML as it is", {**HEADER, "text": TEXT, "content": HTML})
-    report("text alone", {**HEADER, "text": TEXT})
     attachment = {"data": "R0lGODlhAQABAAAAACwg" * 50_000, "name": "a.gif"}
-    report("text and 750 KB attached", {**HEADER, "text": TEXT, "attachments": [attachment]})
+    usual = "text, 30 KB of HTML, 2 more blocks"
+    times = cases.measure({
+        usual: composing({"text": TEXT, **blocks}),
+        "the same, personalised": composing({"text": "{$a}" + TEXT, **blocks}, b'{"a":"x"}'),
+        "the same, its text made from the HTML": composing(blocks),
+        "the same, 205 links rewritten": composing({"text": TEXT, **blocks, "rewrite": rules}),
+        "text and 30 KB of HTML as it is": composing({"text": TEXT, "content": HTML}),
+        "text alone": composing({"text": TEXT}),
+        "text and 750 KB attached": composing({"text": TEXT, "attachments": [attachment]}),
+    })  # fmt: skip
+    cases.goal("a nested object: text, 30 KB of HTML, blocks", times[usual], MOST_US, "µs")
+
+
+def composing(mime: Mapping[str, object], data: bytes | None = None) -> Callable[[], bytes]:
+    """A document to be composed."""
+    return functools.partial(compose, json.dumps({**HEADER, **mime}).encode(), data)
 
 
 def compose(mime: bytes, data: bytes | None) -> bytes:
@@ -53,12 +62,5 @@ def compose(mime: bytes, data: bytes | None) -> bytes:
     return build_mime(plan, lambda: "=_0123456789abcdef0123456789abcdef")
 
 
-def report(name: str, mime: Mapping[str, object], data: bytes | None = None) -> None:
-    """Measure one document."""
-    call: Callable[[], bytes] = functools.partial(compose, json.dumps(mime).encode(), data)
-    seconds = min(timeit.repeat(call, number=LOOPS, repeat=ROUNDS)) / LOOPS
-    print(f"{name:45} {seconds * 1e6:9.0f} µs")
-
-
 if __name__ == "__main__":
-    main()
+    run("compose_responsive", __doc__, measure)
