@@ -180,7 +180,7 @@ class Page:
         renderer = self._renderers.get(block_type)
         if renderer is None:
             raise self.faults.leave_out(path, "unknown type")
-        inside = place._replace(is_mobile=place.is_mobile or device == "mobile")
+        inside = place._replace(is_mobile=True) if device == "mobile" else place
         rows = _row(Block(node, block_type, inside, self), renderer, device)
         return rows if place.is_mobile or device != "mobile" else _for_phones(rows)
 
