@@ -5,7 +5,7 @@
 """
 
 from relayq.app.broker import LogLine, SilentListener, open_broker, open_inspector, rabbitmq_options
-from relayq.app.composing import NoFetcher, open_composer
+from relayq.app.composing import NoFetcher, database_keys, open_composer
 from relayq.app.run import WorkerRun, exit_code_of, shown_address, spare_the_collector
 from relayq.app.worker import Links, Worker
 
@@ -16,6 +16,7 @@ __all__ = [
     "SilentListener",
     "Worker",
     "WorkerRun",
+    "database_keys",
     "exit_code_of",
     "open_broker",
     "open_composer",

@@ -16,6 +16,7 @@ from relayq.adapters.dns import DnsResolver
 from relayq.adapters.memory import LocalWorkshop, MemoryResolver, RecordingObserver
 from relayq.adapters.store import check_engine, open_store
 from relayq.app import rules
+from relayq.compose import SigningKey
 from relayq.compose.making import Maker
 from relayq.config import Settings
 from relayq.delivery.arrivals import Arrivals
@@ -82,9 +83,48 @@ class NoFetcher:
         """Nothing is open."""
 
 
+class _TellingObserver(RecordingObserver):
+    """Hands warnings on."""
+
+    def __init__(self, warn: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._warn = warn
+
+    def warn(self, component: str, text: str) -> None:
+        """Tell it."""
+        self._warn(component, text)
+
+
+@asynccontextmanager
+async def database_keys(
+    settings: Settings, warn: Callable[[str, str], None]
+) -> AsyncIterator[Callable[[bytes], tuple[SigningKey, ...]] | None]:
+    """Signing keys by author from the database of rules, read once; ``None`` without a database.
+
+    DNS is asked for the public keys of those that sign only when it has them.
+
+    Raises:
+        UnusableAddressError: The client library of the engine is not installed.
+        DatabaseError: It cannot be read.
+    """
+    resolver = DnsResolver(rules.dns_options(settings), SystemClock(), random.Random())
+    keeper = open_rule_keeper(settings, resolver, _TellingObserver(warn))
+    try:
+        if keeper is not None:
+            await keeper.read_once()
+        yield None if keeper is None else keeper.keys_of_author
+    finally:
+        if keeper is not None:
+            await keeper.close()
+        await resolver.close()
+
+
 @asynccontextmanager
 async def open_composer(
-    settings: Settings, warn: Callable[[str, str], None], fetcher: Fetcher | None = None
+    settings: Settings,
+    warn: Callable[[str, str], None],
+    fetcher: Fetcher | None = None,
+    keys_of_author: Callable[[bytes], tuple[SigningKey, ...]] | None = None,
 ) -> AsyncIterator[Composer]:
     """A composer for a few messages, in this process alone.
 
@@ -92,6 +132,7 @@ async def open_composer(
         settings: Whole configuration.
         warn: Told what to tell the user: component and text.
         fetcher: Asked for downloads instead of the web; nobody asks DNS then.
+        keys_of_author: Keys that sign a message because of its author, such as `database_keys`.
     """
     clock, observer = SystemClock(), RecordingObserver()
     if fetcher is None:
@@ -102,7 +143,8 @@ async def open_composer(
         downloads = Downloads(lambda: fetcher, rules.download_rules(settings), clock, observer)
     composer_rules = rules.composer_rules(settings)
     workshop = LocalWorkshop(Maker(composer_rules.making, clock.monotonic, lambda: f"=_{secrets.token_hex(16)}"))
-    composer = Composer(composer_rules, clock, warn, workshop, downloads, Arrivals(resolver, clock, warn))
+    arrivals = Arrivals(resolver, clock, warn)
+    composer = Composer(composer_rules, clock, warn, workshop, downloads, arrivals, keys_of_author=keys_of_author)
     downloads.start()
     try:
         yield composer

@@ -1,7 +1,7 @@
 """``relayq render``: what a message becomes, without sending it.
 
-The JSON of one message goes through everything a delivery does with it up to the signature. Nothing is published, no
-connection is made unless ``--download`` asks for it.
+The JSON of one message goes through everything a delivery does with it, signatures included. Nothing is published, and
+no connection is made but to the database of rules, whose keys sign too, unless ``--download`` asks for it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from relayq.cli.loop import run, until_stopped
 from relayq.config import ExitCode
 
 if TYPE_CHECKING:
+    from relayq.compose import SigningKey
     from relayq.config import Settings
     from relayq.delivery.composer import Composer
     from relayq.model import Message
@@ -45,12 +47,14 @@ class RenderOptions:
         data: Path of a file with more template variables, ``None`` = none.
         view: What to print.
         has_web: Downloads are made, and a page may show images from elsewhere.
+        is_signed: Signatures are made, with the keys of the message and those of the database.
     """
 
     file: str
     data: str | None
     view: View
     has_web: bool
+    is_signed: bool
 
 
 @click.command(
@@ -63,20 +67,30 @@ Examples:
   relayq render --page message.json > page.html        for a browser, also for screenshots:
   chromium --headless --screenshot=mail.png --window-size=800,1200 page.html
   producer | relayq render --text
+  relayq render --unsigned message.json                without signatures; the database of rules is left alone
 
 What is left out or looks wrong is told on standard error, with field and place. Exit code 65: the message cannot be
-composed; 75: a download failed that may succeed later. {SETTINGS_NOTE}""",
+composed; 69: the keys in the database cannot be read; 75: a download failed that may succeed later. {SETTINGS_NOTE}""",
 )
 @click.option("--html", "view", flag_value="html", help="Print only the HTML part.")
 @click.option("--text", "view", flag_value="text", help="Print only the text part.")
 @click.option("--page", "view", flag_value="page", help="Print a page for a browser: centred, embedded images inside.")
 @click.option("--data", metavar="FILE", help="JSON object of template variables; replaces those of the same name.")
 @click.option("--download", is_flag=True, help="Download what the message names by address.")
+@click.option("--unsigned", is_flag=True, help="Make no DKIM signature and no ARC set.")
 @takes_settings("[FILE] [--SETTING=VALUE]...")
-def command(words: Sequence[str], no_default_config: bool, view: View | None, data: str | None, download: bool) -> int:
+def command(
+    words: Sequence[str],
+    no_default_config: bool,
+    view: View | None,
+    data: str | None,
+    download: bool,
+    unsigned: bool,
+) -> int:
     """Print what the JSON of a message becomes, without sending it.
 
-    Reads standard input when no FILE is given or FILE is "-". Prints the MIME message unless told otherwise.
+    Reads standard input when no FILE is given or FILE is "-". Prints the MIME message unless told otherwise, signed as
+    a delivery would sign it: with the keys it brings along, and those the database of rules has for its author.
     """
     settings, files = load_settings(words, no_default_config=no_default_config)
     if len(files) > 1:
@@ -86,7 +100,7 @@ def command(words: Sequence[str], no_default_config: bool, view: View | None, da
         raise click.UsageError("message and data cannot both come from standard input")
     if file == STANDARD_INPUT and sys.stdin.isatty():
         say("reading standard input; end it with Ctrl-D")
-    options = RenderOptions(file=file, data=data, view=view or "mime", has_web=download)
+    options = RenderOptions(file=file, data=data, view=view or "mime", has_web=download, is_signed=not unsigned)
     message = read_message(settings, options)
     code = run(functools.partial(_render, settings, options, message))
     return Ending.INTERRUPTED if code is None else code
@@ -152,7 +166,14 @@ async def _render(settings: Settings, options: RenderOptions, message: Message, 
 
     nobody = None if options.has_web else NoFetcher()
     try:
-        async with open_composer(settings, warn, nobody) as composer:
+        async with AsyncExitStack() as opened:
+            keys = None
+            # Nobody sees signatures in the other views.
+            if options.is_signed and options.view == "mime" and settings.database.address is not None:
+                keys = await until_stopped(_enter_keys(settings, warn, opened), stop)
+                if keys is None:
+                    return None
+            composer = await opened.enter_async_context(open_composer(settings, warn, nobody, keys))
             mime = await until_stopped(_compose(composer, message, options), stop)
     finally:
         for url in sorted(nobody.urls) if nobody is not None else ():
@@ -164,16 +185,36 @@ async def _render(settings: Settings, options: RenderOptions, message: Message, 
     return ExitCode.OK
 
 
+async def _enter_keys(
+    settings: Settings, warn: Callable[[str, str], None], opened: AsyncExitStack
+) -> Callable[[bytes], tuple[SigningKey, ...]] | None:
+    """Keys of the database of rules, which is closed with ``opened``."""
+    from relayq.adapters.store import UnusableAddressError
+    from relayq.app import database_keys
+    from relayq.ports import DatabaseError
+
+    try:
+        return await opened.enter_async_context(database_keys(settings, warn))
+    except UnusableAddressError as error:
+        raise CommandFailed(ExitCode.CONFIGURATION, f"database-address: {error}") from None
+    except DatabaseError as error:
+        raise CommandFailed(ExitCode.UNAVAILABLE, f"{error}; --unsigned does without the keys in it") from None
+
+
 async def _compose(composer: Composer, message: Message, options: RenderOptions) -> bytes:
     """The message as it goes to a server that takes 8-bit content."""
     from relayq.delivery.composer import Draft
     from relayq.model import DeliveryError, TimedOut
     from relayq.smtp import Capabilities
 
+    if not options.is_signed:
+        message = msgspec.structs.replace(message, dkim=None)
     try:
         content = await composer.prepare(message, message.seen_at or datetime.now(UTC))
         if isinstance(content, Draft):
             content = await composer.complete(content)
+        if not options.is_signed:
+            content = msgspec.structs.replace(content, keys=())  # those in the object
         return (await composer.finish(content, Capabilities(eight_bit_mime=True))).octets
     except DeliveryError as error:
         code = ExitCode.TRY_AGAIN if isinstance(error, TimedOut) else ExitCode.BAD_INPUT

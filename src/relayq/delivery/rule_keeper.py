@@ -89,6 +89,14 @@ class RuleKeeper:
             await asyncio.sleep(TRY_AGAIN_SECONDS)
         self._task = asyncio.create_task(self._keep())
 
+    async def read_once(self) -> None:
+        """Read everything now, for who needs the rules for a moment.
+
+        Raises:
+            DatabaseError: It cannot be read.
+        """
+        await self._read()
+
     def reconfigure(self, rules: RuleKeeperRules) -> None:
         """Other rules from the next look on, which is soon."""
         self._rules = rules

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 import io
 import json
+import re
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relayq.adapters.database import open_database, rule_tables
 from relayq.cli.main import main
+from relayq.config.store_address import parse_store_address
+from tests.unit.compose.test_arc import pem
 
 ROOT = Path(__file__).parents[3]
 GALLERY = sorted((ROOT / "examples" / "gallery").glob("*.json"))
@@ -232,3 +239,55 @@ def test_a_file_that_is_not_there(render: Renderer) -> None:
     done = render("/nowhere/message.json")
     assert done.code == 71
     assert done.errors == "relayq: /nowhere/message.json: No such file or directory\n"
+
+
+SIGNER = re.compile(rb"^DKIM-Signature: .*?\bd=([a-z.]+);", re.MULTILINE | re.DOTALL)
+
+
+def rules_of(folder: Path, *, has_tables: bool = True) -> str:
+    """Setting with a database in which the domain of the message's author has a key."""
+    path = folder / "rules.db"
+    with closing(sqlite3.connect(path)) as connection:
+        if has_tables:
+            asyncio.run(create_tables(path))
+            statement = "INSERT INTO dkim_keys (domain, selector, private_key) VALUES ('shop.test', 'all', ?)"
+            connection.execute(statement, (pem(),))
+        connection.commit()
+    return f"--database-address=sqlite://{path}"
+
+
+async def create_tables(path: Path) -> None:
+    database = open_database(parse_store_address(f"sqlite://{path}"))
+    await database.repair(rule_tables())
+    await database.close()
+
+
+def test_keys_of_the_database_sign_as_in_a_delivery(render: Renderer) -> None:
+    address = rules_of(render.folder)
+    done = render(address, given=MESSAGE)
+    assert (done.code, done.errors) == (0, "")
+    assert SIGNER.findall(done.output) == [b"shop.test"]
+    assert b" s=all;" in done.output
+    other = {**MESSAGE, "mime": "From: a@other.test\r\n\r\nx\r\n"}
+    assert SIGNER.findall(render(address, given=other).output) == []
+
+
+def test_unsigned_means_without_any_signature(render: Renderer) -> None:
+    entry = {"domain": "shop.test", "selector": "s", "key": pem()}
+    mime = {"from": "shop@shop.test", "text": "x", "dkim": {**entry, "selector": "inner"}}
+    given = {**MESSAGE, "mime": mime, "dkim": entry}
+    address = rules_of(render.folder)
+    assert SIGNER.findall(render(address, given=given).output) == [b"shop.test"] * 3
+    done = render("--unsigned", address, given=given)
+    assert (done.code, done.errors) == (0, "")
+    assert b"DKIM-Signature" not in done.output
+
+
+def test_a_database_that_cannot_be_read_is_told(render: Renderer) -> None:
+    address = rules_of(render.folder, has_tables=False)
+    done = render(address, given=MESSAGE)
+    assert (done.code, done.output) == (69, b"")
+    assert "relayq database --repair" in done.errors
+    assert "--unsigned does without the keys in it" in done.errors
+    assert render("--unsigned", address, given=MESSAGE).code == 0
+    assert render("--text", address, given=MESSAGE).code == 0  # nobody sees signatures there
