@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions
 from relayq.adapters.memory import RecordingListener
@@ -35,7 +37,7 @@ from tests.support.dying_worker import DyingWorker, Nursery
 from tests.support.servers import RabbitMqNode
 
 GENERATOR = Path(__file__).parents[2] / "scripts" / "generate_cut_points.py"
-PATIENCE = 40.0
+PATIENCE = 90.0
 AT_ONCE = 14
 """Scenes at the same time: each has a process."""
 MIME = "From: n@shop.test\r\nSubject: hello\r\n\r\nHello.\r\n"
@@ -224,7 +226,8 @@ class Scene:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"{self.name} at {self.cut.place!r} never came to an end:\n{worker.log}") from None
+            text = f"{self.name} at {self.cut.place!r} never came to an end; results: {self.results}, held: {self.held}"
+            raise AssertionError(f"{text}:\n{worker.log}") from None
 
     @property
     def _counted(self) -> str:
@@ -273,6 +276,7 @@ def _check(scenes: list[Scene]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.timeout(300)
 async def test_relayq_dies(rabbitmq: RabbitMqNode, tmp_path: Path) -> None:
     """Beside RabbitMQ, and together with the embedded broker."""
     nodes = {RABBITMQ: rabbitmq, EMBEDDED: None}
@@ -295,6 +299,7 @@ async def test_relayq_dies(rabbitmq: RabbitMqNode, tmp_path: Path) -> None:
     _check(scenes)
 
 
+@pytest.mark.timeout(300)
 async def test_rabbitmq_dies(own_rabbitmq: RabbitMqNode, tmp_path: Path) -> None:
     """Every process stands still at its step, then the node is killed once for all."""
     cuts = [cut for cut in CUT_POINTS if cut.victim is Victim.BROKER]
