@@ -338,7 +338,7 @@ def _extra_names(
         if name in _STANDARD:
             continue
         if name in _NEVER or name.startswith(_NEVER_PREFIXES) or not _SIGNABLE_NAME.fullmatch(name):
-            notes.append(f"{key_name}: {name[:_NOTED_OCTETS]!r} is never signed")
+            notes.append(f"{key_name}: {name[:_NOTED_OCTETS].decode('utf-8', 'replace')!a} is never signed")
             continue
         for _ in range(counts.get(name, 0)):
             yield name

@@ -26,6 +26,8 @@ _BLOCK_END = re.compile(rb"\n(?![ \t]|(?!--)[!-9;-~]++[ \t]*+:)")
 _FIELD = re.compile(rb"[^\n]++(?:\n[ \t][^\n]*+)*+\n?")
 _LINE_END = re.compile(rb"\r?\n")
 _MAILBOX_LINES = (b"From ", b">From ")
+_SHOWN_CHARACTERS = 60
+"""Of a name in an error."""
 
 
 class HeaderSpan(NamedTuple):
@@ -237,4 +239,5 @@ def _encoded(given: Mapping[str, object], member: str) -> Iterable[tuple[str, by
         try:
             yield name, b"".join(encode_field(name, header_value_text(one)) for one in values)
         except HeaderError as error:
-            raise HeaderError(f"headers.{member}: {error}") from None
+            shown = ascii(name[:_SHOWN_CHARACTERS])[1:-1]
+            raise HeaderError(f"headers.{member}.{shown}: {error}") from None

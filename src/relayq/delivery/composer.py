@@ -476,7 +476,9 @@ def _digest(order: Order) -> bytes:
 def _parse_edits(message: Message) -> HeaderEdits:
     try:
         return parse_header_edits(decode_value(message.members["headers"]))
-    except (HeaderError, ValueError) as error:
+    except HeaderError as error:
+        raise Unusable(DeliveryState.AMQP, Scope.MESSAGE, str(error)) from None
+    except ValueError as error:
         raise Unusable(DeliveryState.AMQP, Scope.MESSAGE, f"headers: {error}") from None
 
 

@@ -202,7 +202,10 @@ def test_what_force_leaves_out_is_told(render: Renderer) -> None:
         ({**MESSAGE, "mime": 1}, "standard input: mime: "),
         ({**MESSAGE, "mime": None}, "standard input: "),
         ({**MESSAGE, "mime": None, "key": "k"}, "standard input: mime: missing; what lies in the message store"),
-        ({**MESSAGE, "headers": {"append": {"X-A": "a\nb"}}}, "standard input: amqp/invalid: headers: "),
+        (
+            {**MESSAGE, "headers": {"append": {"X-A": "a\nb"}}},
+            "standard input: amqp/invalid: headers.append.X-A: CR, LF",
+        ),
         (
             {**MESSAGE, "mime": "Subject: {if $n}\r\n\r\n"},
             "standard input: responsive/error: subject: line 1: unclosed if",
