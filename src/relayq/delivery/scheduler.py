@@ -435,7 +435,8 @@ class Scheduler:
         delayed_at = message.delayed_at
         is_due = delayed_at is None or now >= delayed_at
         seen_at = message.seen_at or (now if is_due else None)
-        reason = has_expired(message, now, seen_at, self._retry_rules)
+        deadline_at = deadline_of(message, seen_at, self._retry_rules)
+        reason = has_expired(message, now, deadline_at, self._retry_rules)
         if reason is not None:
             self._settle_for(item, entry, self._fail(item, entry, message, expired(reason)))
         elif not is_due and delayed_at is not None:
@@ -451,14 +452,16 @@ class Scheduler:
             self._settle_for(item, entry, waiting)
         else:
             target = choose_target(message, self._rules.smarthost, self._rules.mx_port)
-            self._start(item, entry, message, target, message.seen_at or now)
+            self._start(item, entry, message, target, message.seen_at or now, deadline_at)
 
-    def _start(self, item: OutboxItem, entry: LedgerEntry, message: Message, target: Target, seen_at: datetime) -> None:
+    def _start(
+        self, item: OutboxItem, entry: LedgerEntry, message: Message, target: Target, seen_at: datetime,
+        deadline_at: datetime | None,
+    ) -> None:  # fmt: skip
         ticket = self._admission.admit(target.destination, item.consumed_at)
         if ticket is None:
             self._park(item, entry, message, seen_at, target, OVER_CAPACITY)
             return
-        deadline_at = deadline_of(message, seen_at, self._retry_rules)
         job = Job(item, message, target, seen_at, entry, ticket, deadline_at)
         task = ticket.task = self._loop.create_task(self._pipeline.guard(job))
         self._tasks.add(task)

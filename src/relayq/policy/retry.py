@@ -136,16 +136,18 @@ def deadline_of(message: Message, seen_at: datetime | None, rules: RetryRules) -
     return later(seen_at, rules.max_delivertime)
 
 
-def has_expired(message: Message, now: datetime, seen_at: datetime | None, rules: RetryRules) -> str | None:
-    """Why a message may not be attempted any more, ``None`` if it may (spec messages.md 2, step 6)."""
+def has_expired(message: Message, now: datetime, deadline_at: datetime | None, rules: RetryRules) -> str | None:
+    """Why a message may not be attempted any more, ``None`` if it may (spec messages.md 2, step 6).
+
+    ``deadline_at`` is that of :func:`deadline_of`.
+    """
     limit = rules.max_attempts if message.max_attempts is None else message.max_attempts
     if 0 < limit <= message.attempts:
         return f"{message.attempts} of {limit} attempts used up"
-    deadline = deadline_of(message, seen_at, rules)
-    if deadline is not None:
-        if now >= deadline:
+    if deadline_at is not None:
+        if now >= deadline_at:
             return "deadline passed"
-        if message.delayed_at is not None and message.delayed_at >= deadline:
+        if message.delayed_at is not None and message.delayed_at >= deadline_at:
             return "delayed until the deadline or later"
     return None
 

@@ -29,7 +29,7 @@ from relayq.model import (
 from relayq.model.errors import ERROR_BY_RESULT
 from relayq.model.message_json import InvalidBodyError, InvalidMessageError, ParseRules, decode_members, parse_message
 from relayq.model.timestamp import format_timestamp, parse_timestamp
-from relayq.policy.retry import RetryRules, decide_outcome, has_expired
+from relayq.policy.retry import RetryRules, deadline_of, decide_outcome, has_expired
 from relayq.ports import Broker, OutboxItem, Properties, Publication
 
 CASES = sorted(Path(__file__).parent.glob("*.toml"))
@@ -103,7 +103,7 @@ class Desk:
         return self.broker.written
 
     def _attempt(self, message: Message) -> tuple[DeliveryError | None, Attempt]:
-        reason = has_expired(message, self.now, self.seen_at, RULES)
+        reason = has_expired(message, self.now, deadline_of(message, self.seen_at, RULES), RULES)
         if reason is not None:
             failure = expired(reason)
             return failure, failed_attempt(failure, self.now)

@@ -390,7 +390,7 @@ def test_attempts_that_are_used_up_end_a_message(
 ) -> None:
     facts = message(attempts=attempts, max_attempts=limit)
 
-    assert (has_expired(facts, NOW, NOW, RetryRules(max_attempts=configured)) is not None) is expired
+    assert (has_expired(facts, NOW, None, RetryRules(max_attempts=configured)) is not None) is expired
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,9 @@ def test_attempts_that_are_used_up_end_a_message(
 def test_a_deadline_that_passed_or_cannot_be_met_ends_a_message(
     deadline: str | None, delayed: str | None, seen: datetime | None, expired: bool
 ) -> None:
-    assert (has_expired(message(deadline=deadline, delayed=delayed), NOW, seen, RULES) is not None) is expired
+    facts = message(deadline=deadline, delayed=delayed)
+
+    assert (has_expired(facts, NOW, deadline_of(facts, seen, RULES), RULES) is not None) is expired
 
 
 def test_a_deadline_comes_from_the_message_or_the_first_due_pick_up() -> None:
@@ -427,5 +429,5 @@ def test_a_first_pick_up_at_the_end_of_the_calendar_is_harmless() -> None:
     seen = parse_timestamp("9999-12-31 23:59:59")
 
     assert deadline_of(message(), seen, RULES) == seen
-    assert has_expired(message(), NOW, seen, RULES) is None
+    assert has_expired(message(), NOW, deadline_of(message(), seen, RULES), RULES) is None
     assert decide(failed(S.CONNECT), seen=seen).outcome is Outcome.RETRY

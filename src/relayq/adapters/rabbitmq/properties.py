@@ -60,6 +60,7 @@ _FIXED_FIELDS = {
     ord("V"): 0,
 }
 _LONG_FIELDS = frozenset(b"SxAF")
+_LONG_STRING = ord("S")
 _SIGNED_FIELDS = frozenset(b"bsIlL")
 
 
@@ -79,7 +80,7 @@ class PropertyDecoder:
         if found is not None:
             return found
         properties = decode_properties(block)
-        if len(block) <= LONGEST_CACHED_BLOCK:
+        if len(block) <= LONGEST_CACHED_BLOCK and not properties.copy_id:  # no two copies have one identity
             if len(self._cache) >= CACHED_BLOCKS:
                 self._cache.clear()
             self._cache[block] = properties
@@ -168,59 +169,48 @@ def _headers(block: bytes, position: int) -> tuple[bytes, int, bytes, int]:
     end = start + _UINT32.unpack_from(block, position)[0]
     if end > len(block):
         raise ProtocolError("header table longer than its block")
-    table = block[start:end]
-    count = _delivery_count(table) if _DELIVERY_COUNT in table else 0
-    return drop_bookkeeping(table), count, _copy_id(table) if COPY_HEADER in table else b"", end
+    kept, count, copy_id = read_table(block[start:end])
+    return kept, count, copy_id, end
 
 
-def _delivery_count(table: bytes) -> int:
-    """Value of ``x-delivery-count``, 0 when it is no count."""
-    position = 0
-    while position < len(table):
-        end = _field_end(table, position)
-        if end is None:
-            break
-        start = position + 1 + table[position]
-        if table[position + 1 : start] == _DELIVERY_COUNT and table[start] in _SIGNED_FIELDS:
-            return max(int.from_bytes(table[start + 1 : end], "big", signed=True), 0)
-        position = end
-    return 0
-
-
-def _copy_id(table: bytes) -> bytes:
-    """What the header says; empty when it is not of our making."""
-    position = 0
-    while position < len(table) and (end := _field_end(table, position)) is not None:
-        name_end = position + 1 + table[position]
-        if table[position + 1 : name_end] == COPY_HEADER and table[name_end] == ord("S"):
-            try:
-                copy_id = bytes.fromhex(table[name_end + 5 : end].decode("ascii"))
-            except ValueError:
-                return b""
-            return copy_id if len(copy_id) == COPY_OCTETS else b""
-        position = end
-    return b""
-
-
-def drop_bookkeeping(table: bytes) -> bytes:
-    """A field table (without its length) without the headers that must not be republished.
+def read_table(table: bytes) -> tuple[bytes, int, bytes]:
+    """A field table (without its length) without the headers that must not be republished, and what two of those say.
 
     A table that cannot be understood is cut at the first entry of unknown type: closing the connection over it would
     bring the same message back for ever.
     """
     if b"x-" not in table and b"CC" not in table:
-        return table
+        return table, 0, b""
     kept: list[bytes] = []
+    count, copy_id = 0, b""
     position = 0
-    while position < len(table):
-        end = _field_end(table, position)
-        if end is None:
-            break
-        name = table[position + 1 : position + 1 + table[position]]
-        if name not in _DROPPED_HEADERS and not name.startswith(_DROPPED_PREFIXES):
+    while position < len(table) and (end := _field_end(table, position)) is not None:
+        type_position = position + 1 + table[position]
+        name = table[position + 1 : type_position]
+        if name == COPY_HEADER:
+            copy_id = copy_id or _copy_id(table[type_position:end])
+        elif name == _DELIVERY_COUNT:
+            count = count or _delivery_count(table[type_position:end])
+        elif name not in _DROPPED_HEADERS and not name.startswith(_DROPPED_PREFIXES):
             kept.append(table[position:end])
         position = end
-    return b"".join(kept)
+    return b"".join(kept), count, copy_id
+
+
+def _delivery_count(field: bytes) -> int:
+    """Value of ``x-delivery-count`` behind its type octet, 0 when it is no count."""
+    return max(int.from_bytes(field[1:], "big", signed=True), 0) if field[0] in _SIGNED_FIELDS else 0
+
+
+def _copy_id(field: bytes) -> bytes:
+    """What the header says behind type and length; empty when it is not of our making."""
+    if field[0] != _LONG_STRING:
+        return b""
+    try:
+        copy_id = bytes.fromhex(field[5:].decode("ascii"))
+    except ValueError:
+        return b""
+    return copy_id if len(copy_id) == COPY_OCTETS else b""
 
 
 def _field_end(table: bytes, position: int) -> int | None:
