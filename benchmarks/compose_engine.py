@@ -188,11 +188,11 @@ def helper_seconds() -> float:
 
 
 async def until(broker: MemoryBroker, count: int) -> int:
-    """Wait until so many results are there; how many there are."""
+    """Wait until so many messages are settled; how many are."""
     give_up_at = time.monotonic() + GIVE_UP_SECONDS
-    while (done := len(broker.ready("results"))) < count:
+    while (done := len(broker.settled)) < count:
         if time.monotonic() > give_up_at:
-            raise SystemExit(f"stopped at {done} of {count} results")
+            raise SystemExit(f"stopped at {done} of {count} messages")
         await asyncio.sleep(POLL_SECONDS)
     return done
 
