@@ -45,6 +45,7 @@ The rules are in [Mail described as an object](nested-mime.md). To look at one, 
 
 ```sh
 relayq render --page examples/gallery/05-button.json > page.html
+relayq render --page --answers examples/gallery/14-feed.web examples/gallery/14-feed.json > page.html
 ```
 """
 

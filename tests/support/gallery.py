@@ -70,9 +70,16 @@ def _read(path: Path) -> Example:
         title=given["title"],
         about=given["about"],
         mime=message["mime"],
-        downloads={url: _resource(answer) for url, answer in given.get("downloads", {}).items()},
+        downloads={url: _resource(answer) for url, answer in (_web(path) | given.get("pictures", {})).items()},
         options=ResponsiveOptions(icons=ICONS if given.get("icons") else ""),
     )
+
+
+def _web(path: Path) -> dict[str, Any]:
+    """What the message downloads, as ``relayq render --answers`` takes it."""
+    web = path.with_suffix(".web")
+    answers: dict[str, Any] = json.loads(web.read_text("utf-8")) if web.exists() else {}
+    return answers
 
 
 def _resource(answer: Mapping[str, Any]) -> Resource:

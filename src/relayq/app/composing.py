@@ -5,26 +5,26 @@ from __future__ import annotations
 import random
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import NoReturn
 
 from relayq.adapters.address_guard import AddressGuard
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.database import open_database, rule_tables
 from relayq.adapters.dns import DnsResolver
-from relayq.adapters.memory import LocalWorkshop, MemoryResolver, RecordingObserver
+from relayq.adapters.memory import LocalWorkshop, MemoryFetcher, MemoryResolver, RecordingObserver
 from relayq.adapters.store import check_engine, open_store
 from relayq.app import rules
 from relayq.compose import SigningKey
 from relayq.compose.making import Maker
+from relayq.compose.responsive import Resource
 from relayq.config import Settings
 from relayq.delivery.arrivals import Arrivals
 from relayq.delivery.composer import Composer
 from relayq.delivery.download_store import DownloadStore
 from relayq.delivery.downloads import Downloads
 from relayq.delivery.rule_keeper import RuleKeeper
-from relayq.ports import Clock, DownloadError, Fetcher, Observer, Resolver
+from relayq.ports import Clock, DownloadError, Fetched, Fetcher, Observer, Resolver
 
 
 def open_downloads(settings: Settings, resolver: Resolver, clock: Clock, observer: Observer) -> Downloads:
@@ -64,18 +64,22 @@ def open_rule_keeper(settings: Settings, resolver: Resolver, observer: Observer)
 
 
 class NoFetcher:
-    """``ports.Fetcher`` that gets nothing.
+    """``ports.Fetcher`` that connects to nothing.
 
     Attributes:
-        urls: What was asked for.
+        urls: What was asked for in vain.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, Resource] | None = None) -> None:
+        """Resources of ``known``, by address, are had without a connection."""
         self.urls: set[str] = set()
+        self._known = MemoryFetcher()
+        self._known.pages.update(known or {})
 
-    async def fetch(self, url: str, max_bytes: int, *, is_start_enough: bool) -> NoReturn:
-        """Refuse."""
-        del max_bytes, is_start_enough
+    async def fetch(self, url: str, max_bytes: int, *, is_start_enough: bool) -> Fetched:
+        """What is known, else refuse."""
+        if url in self._known.pages:
+            return await self._known.fetch(url, max_bytes, is_start_enough=is_start_enough)
         self.urls.add(url)
         raise DownloadError("not downloaded", is_temporary=False)
 

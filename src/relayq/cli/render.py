@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 import msgspec
 
+from relayq.cli.answers import read_answers
 from relayq.cli.configuration import PASS_THROUGH, SETTINGS_NOTE, load_settings, takes_settings
 from relayq.cli.endings import CommandFailed, Ending, say
 from relayq.cli.loop import run, until_stopped
@@ -47,6 +48,7 @@ class RenderOptions:
         data: Path of a file with more template variables, ``None`` = none.
         view: What to print.
         has_web: Downloads are made, and a page may show images from elsewhere.
+        answers: Path of a file with what downloads give, ``None`` = none.
         is_signed: Signatures are made, with the keys of the message and those of the database.
     """
 
@@ -54,6 +56,7 @@ class RenderOptions:
     data: str | None
     view: View
     has_web: bool
+    answers: str | None
     is_signed: bool
 
 
@@ -67,6 +70,7 @@ Examples:
   relayq render --page message.json > page.html        for a browser, also for screenshots:
   chromium --headless --screenshot=mail.png --window-size=800,1200 page.html
   producer | relayq render --text
+  relayq render --answers web.json mailing.json        with feeds and imports from a file instead of the web
   relayq render --unsigned message.json                without signatures; the database of rules is left alone
 
 What is left out or looks wrong is told on standard error, with field and place. Exit code 65: the message cannot be
@@ -77,6 +81,9 @@ composed; 69: the keys in the database cannot be read; 75: a download failed tha
 @click.option("--page", "view", flag_value="page", help="Print a page for a browser: centred, embedded images inside.")
 @click.option("--data", metavar="FILE", help="JSON object of template variables; replaces those of the same name.")
 @click.option("--download", is_flag=True, help="Download what the message names by address.")
+@click.option(
+    "--answers", metavar="FILE", help='What downloads give instead: {"https://…": {"body": …, "type": "text/html"}}.'
+)
 @click.option("--unsigned", is_flag=True, help="Make no DKIM signature and no ARC set.")
 @takes_settings("[FILE] [--SETTING=VALUE]...")
 def command(
@@ -85,6 +92,7 @@ def command(
     view: View | None,
     data: str | None,
     download: bool,
+    answers: str | None,
     unsigned: bool,
 ) -> int:
     """Print what the JSON of a message becomes, without sending it.
@@ -100,7 +108,11 @@ def command(
         raise click.UsageError("message and data cannot both come from standard input")
     if file == STANDARD_INPUT and sys.stdin.isatty():
         say("reading standard input; end it with Ctrl-D")
-    options = RenderOptions(file=file, data=data, view=view or "mime", has_web=download, is_signed=not unsigned)
+    if download and answers is not None:
+        raise click.UsageError("--download and --answers: downloads come from one of them")
+    options = RenderOptions(
+        file=file, data=data, view=view or "mime", has_web=download, answers=answers, is_signed=not unsigned
+    )
     message = read_message(settings, options)
     code = run(functools.partial(_render, settings, options, message))
     return Ending.INTERRUPTED if code is None else code
@@ -164,7 +176,8 @@ async def _render(settings: Settings, options: RenderOptions, message: Message, 
     def warn(component: str, text: str) -> None:
         say(f"{component}: {text}")
 
-    nobody = None if options.has_web else NoFetcher()
+    known = None if options.answers is None else read_answers(options.answers)
+    nobody = None if options.has_web else NoFetcher(known)
     try:
         async with AsyncExitStack() as opened:
             keys = None

@@ -97,13 +97,36 @@ def test_every_example_can_be_looked_at(render: Renderer, path: Path, view: str)
 
 @pytest.mark.parametrize("path", GALLERY, ids=lambda path: path.stem)
 def test_every_entry_of_the_gallery_can_be_looked_at(render: Renderer, path: Path) -> None:
-    done = render("--page", str(path))
-    if path.stem.endswith(("-import", "-feed")):
-        assert done.code == 65
-        assert "not downloaded without --download: https://shop.example/" in done.errors
-    else:
-        assert done.code == 0, done.errors
-        assert b'class="re-body"' in done.output
+    web = path.with_suffix(".web")
+    done = render("--page", *([f"--answers={web}"] if web.exists() else []), str(path))
+    assert done.code == 0, done.errors
+    assert b'class="re-body"' in done.output
+
+
+def test_answers_stand_for_downloads(render: Renderer) -> None:
+    blocks = [{"type": "import", "url": "https://x.test/i"}, {"type": "html", "url": "https://x.test/h"}]
+    message = {**MESSAGE, "mime": {"from": "a@x.test", "content": {"blocks": blocks}}}
+    answers: dict[str, Any] = {
+        "https://x.test/i": {"body": {"type": "text", "content": "imported {$first}"}},
+        "https://x.test/h": {"body": "<p>{$first} ü", "type": "text/html; charset=utf-8"},
+    }
+    done = render("--text", "--answers", render.file("web.json", answers), given=message)
+    assert (done.output.decode(), done.errors) == ("imported Ann\n\n{$first} ü\n", "")
+    del answers["https://x.test/h"]
+    done = render("--text", "--answers", render.file("web.json", answers), given=message)
+    assert done.code == 65
+    assert "not downloaded without --download: https://x.test/h\n" in done.errors
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", {"https://x.test/": "x"}, {"https://x.test/": {"type": "a/b"}}, {"u": {"body": 1, "type": 1}}],
+)
+def test_answers_that_are_none(render: Renderer, content: object) -> None:
+    path = render.file("web.json", content)
+    done = render("--answers", path, given=MESSAGE)
+    assert (done.code, done.output) == (65, b"")
+    assert done.errors.startswith(f"relayq: {path}: ")
 
 
 def test_there_are_examples() -> None:
@@ -233,7 +256,9 @@ def test_data_of_the_message_that_is_no_object(render: Renderer) -> None:
     assert done.errors.startswith("relayq: standard input: data: ")
 
 
-@pytest.mark.parametrize("words", [("a.json", "b.json"), ("--data", "-"), ("--nonsense",)])
+@pytest.mark.parametrize(
+    "words", [("a.json", "b.json"), ("--data", "-"), ("--nonsense",), ("--download", "--answers=a", "b.json")]
+)
 def test_wrong_command_lines(render: Renderer, words: tuple[str, ...]) -> None:
     assert render(*words, given=MESSAGE).code == 64
 
