@@ -128,7 +128,7 @@ class Markup:
     def filled(self, place: int) -> list[tuple[int, str]]:
         """Rows that have something at a place, such as `RAW`, and what it is."""
         column = self.pieces[place::WIDTH]
-        return [(row, piece) for row, piece in enumerate(column) if piece] if any(column) else []
+        return [(row, column[row] or "") for row in itertools.compress(range(len(column)), column)]
 
     def join(self) -> str:
         """The document, with whatever was changed in the pieces."""
