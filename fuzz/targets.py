@@ -18,10 +18,13 @@ from relayq.compose import (
     ComposeError,
     CssInliner,
     CssLimitError,
+    PrivateKeys,
     analyse,
     edit_headers,
     parse_header_edits,
+    parse_signing_keys,
     personalise_mime,
+    sign_message,
     to_seven_bit,
     treat_long_lines,
 )
@@ -35,7 +38,7 @@ from relayq.model import EmailAddress, parse_address
 from relayq.model.body import UndecodableBodyError, decode_body
 from relayq.model.members import InvalidBodyError, decode_members
 from relayq.model.message_json import InvalidMessageError, ParseRules, parse_message
-from relayq.smtp import RemoteProtocolError, SmtpClient, TlsMode, Transaction
+from relayq.smtp import RemoteProtocolError, SmtpClient, TlsMode, Transaction, normalise_line_ends
 from relayq.smtp.replies import ReplyParser
 
 MAX_OCTETS: Final = 65_536
@@ -44,6 +47,14 @@ SENDER: Final = parse_address("b@shop.test")
 ANNA: Final = parse_address("anna@customer.test")
 DATA: Final = {"a": "12 apples", "b": -2.5, "l": ["x", 1, None, [2], {"z": "é"}], "o": {"k": "v", "a-b": {"c": 1}}}
 TEMPLATE_SECONDS: Final = 1.0
+PRIVATE_KEYS: Final = PrivateKeys()
+KEYS: Final = parse_signing_keys([
+    {"domain": "shop.test", "selector": "a", "key": "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="},
+    {
+        "domain": "shop.test", "selector": "b", "key": "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=",
+        "canonicalization": "simple/relaxed", "headers": ["X-A", "a"],
+    },
+])  # fmt: skip
 _RENDERED_OCTETS: Final = 4096  # longer templates only repeat what shorter ones can do, and take long
 
 
@@ -128,8 +139,9 @@ def dns_answers(octets: bytes) -> None:
 
 
 def mime(octets: bytes) -> None:
-    """A message as text: looked into, personalised, inlined, edited, recoded."""
-    octets = octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    """A message as text: its line ends made right, looked into, personalised, inlined, edited, recoded, signed."""
+    octets = normalise_line_ends(octets)
+    assert normalise_line_ends(octets) == octets
     analyse(octets)
     context = template_context(DATA, envelope="b@shop.test", recipient="ann@customer.test", now=NOW)
     edits = parse_header_edits({"append": {"X-New": "é"}, "remove": ["subject"], "replace": {"to": "Anna <a@b.test>"}})
@@ -139,6 +151,7 @@ def mime(octets: bytes) -> None:
         lambda: edit_headers(octets, edits),
         lambda: to_seven_bit(octets),
         lambda: treat_long_lines(octets, "wrap"),
+        lambda: sign_message(octets, KEYS, NOW, PRIVATE_KEYS),
     ):
         try:
             step()
