@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
@@ -114,6 +114,7 @@ def test_gallery(example: Example) -> None:
     check(example.html())
 
 
+@settings(max_examples=60)
 @given(st.lists(blocks, max_size=4))
 def test_nested_blocks(entries: list[dict[str, Any]]) -> None:
     html = html_of({"content": {"blocks": entries}, "subject": "--> <![endif]-->"}, answers=ANSWERS, force=True)
