@@ -94,8 +94,10 @@ def _discard(level: str, text: str) -> None:
 
 
 def reconfigure_broker(broker: Broker, settings: Settings) -> None:
-    """Take over what a reload may change about publishing; the embedded broker takes it over with a restart."""
+    """Take over what a reload may change about publishing."""
     given = settings.broker
+    if isinstance(broker, EmbeddedBroker):
+        broker.reconfigure(gzip=given.encoding == "gzip", max_publish=given.max_publish)
     if isinstance(broker, RabbitMqBroker):
         broker.reconfigure(
             persistent=given.persistent,

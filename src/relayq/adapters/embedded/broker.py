@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -155,6 +156,13 @@ class EmbeddedBroker:
     def max_publish_bytes(self) -> int:
         """Largest body."""
         return self._max_publish_bytes
+
+    def reconfigure(self, *, gzip: bool, max_publish: int) -> None:
+        """Take over the settings that a reload may change, for everything published from now on."""
+        self._options = options = replace(self._options, gzip=gzip, max_publish=max_publish)
+        self._max_publish_bytes = max_publish or DEFAULT_MAX_PUBLISH_BYTES
+        if self._thread is not None:
+            self._thread.tell(lambda store: store.reconfigure(options))
 
     @property
     def is_running(self) -> bool:

@@ -141,6 +141,10 @@ class Store:
         self._tables = QueueTables(self._connection)
         self._version = self._data_version()
 
+    def reconfigure(self, options: EmbeddedOptions) -> None:
+        """Use other settings for publishing from now on."""
+        self._options = options
+
     def close(self) -> None:
         """Close the file; SQLite empties the write-ahead log when it was the last one, hence the turn."""
         with contextlib.suppress(Exception), self._locks.turn(self._lock_slice):

@@ -176,6 +176,23 @@ async def test_what_was_consumed_before_a_restart_is_not_held_after_it(file: Pat
     await broker.close()
 
 
+async def test_a_reload_changes_what_is_published_from_then_on(file: Path) -> None:
+    body = b"mail" * 1000
+    async with opened(file) as broker:
+        inbox = Inbox()
+        await broker.publish([publication(body, "q")])
+        broker.reconfigure(gzip=True, max_publish=5000)
+        await broker.publish([publication(body, "q")])
+        assert broker.max_publish_bytes == 5000
+        with pytest.raises(ValueError, match="rabbitmq-max-publish"):
+            await broker.publish([publication(body * 2, "q")])
+        broker.reconfigure(gzip=False, max_publish=0)
+        await broker.publish([publication(body * 2, "q")])
+        await broker.consume("q", 10, inbox)
+        await inbox.wait_for(3)
+        assert [item.properties.content_encoding for item in inbox.items] == [None, "gzip", None]
+
+
 async def test_bodies_are_compressed_on_request_but_never_twice(file: Path) -> None:
     body = b"mail" * 1000
     async with opened(file, gzip=True) as broker:
