@@ -18,7 +18,11 @@ MESSAGE = {"envelope": "a@b.test", "recipient": "c@[127.0.0.1]", "mime": "Subjec
 
 
 def words(folder: Path, command: str, *more: str) -> list[str]:
-    settings = [f"--rabbitmq-address=embedded://{folder}/queues.db", "--rabbitmq-results=results"]
+    settings = [
+        f"--rabbitmq-address=embedded://{folder}/queues.db",
+        "--rabbitmq-results=results",
+        f"--journal-directory={folder}/journal",
+    ]
     return [command, "--no-default-config", "--hostname=me.test", *settings, *more]
 
 

@@ -92,6 +92,7 @@ async def test_a_missing_library_ends_the_start(tmp_path: Path, monkeypatch: pyt
     options = (
         "--storage-address=mongodb://u:hunter2@h/d/c",
         f"--rabbitmq-address=embedded://{tmp_path}/relayq.db",
+        f"--journal-directory={tmp_path}/journal",
         f"--application-log={log}",
         "--smtp-threads=1",
         "--hostname=mta.test",
