@@ -286,13 +286,25 @@ class Scene:
         }
 
 
-async def check(scene: Scene, fault: str, strike: Strike, *, reads_results: bool = True) -> Outcome:
-    """Play it, write it down, and be strict about it."""
+async def check(
+    scene: Scene, fault: str, strike: Strike, *, reads_results: bool = True, is_logged: bool = True
+) -> Outcome:
+    """Play it, write it down, and be strict about it.
+
+    Args:
+        scene: It.
+        fault: What is written down.
+        strike: What happens.
+        reads_results: See `Scene.play`.
+        is_logged: Every delivery stands in the send log; not when relayq dies, or may not write.
+    """
     sys.stdout.write(f"RELAYQ_FAULT_SEED={SEED}\n")
     outcome = await scene.play(strike, reads_results=reads_results)
     report_disaster(fault, "embedded" if scene.node is None else "RabbitMQ", outcome)
     assert outcome.lost == [], outcome.log[-3000:]
     assert outcome.unexplained == [], [outcome.results[number] for number in outcome.unexplained]
+    if is_logged:
+        assert scene.accepted_in_send_log() == set(range(outcome.messages))
     for number in outcome.told_twice:
         first, *others = outcome.results[number]
         assert all(other == first for other in others), outcome.results[number]

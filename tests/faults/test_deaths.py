@@ -70,7 +70,7 @@ async def kill_in_a_run(victim: str, broker: str, node: RabbitMqNode, folder: Pa
     scene = Scene(
         folder, node if broker == "RabbitMQ" else None, MESSAGES, has_drop=victim == "the receiving server"
     )  # fmt: skip
-    await check(scene, f"kill -9 of {victim}, {ROUNDS} times", VICTIMS[victim])
+    await check(scene, f"kill -9 of {victim}, {ROUNDS} times", VICTIMS[victim], is_logged=scene.drop is not None)
 
 
 @pytest.mark.parametrize("cases", [[case] for case in CASES] if is_reporting() else [ALWAYS])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.disk import Disk, small_disk
 from tests.unit.adapters.embedded.support import PATIENCE
 
 ROOT = Path(__file__).parents[3]
@@ -86,39 +87,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "relayq.db"
 
 
-class Disk:
-    """A small file system of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._filler = folder / "filler"
-
-    def fill(self, leave: int = 0) -> None:
-        """Take all space but ``leave`` bytes."""
-        with self._filler.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
-            while True:
-                stream.write(bytes(4096))
-        if leave:
-            os.truncate(self._filler, self._filler.stat().st_size - leave)
-
-    def free(self) -> None:
-        self._filler.unlink()
-
-    def remount(self, option: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{option}", str(self.folder)], check=True)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = (
-        os.geteuid() == 0
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], check=False, capture_output=True
-        ).returncode
-    )
-    if not mounted:
-        pytest.skip("needs the right to mount a small file system")
-    yield Disk(folder)
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "disk") as disk:
+        if disk is None:
+            pytest.skip("needs the right to mount a small file system")
+        yield disk

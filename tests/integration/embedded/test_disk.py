@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 
 from relayq.adapters.embedded import QueueDepth
-from tests.integration.embedded.conftest import Disk
+from tests.support.disk import Disk
 from tests.unit.adapters.embedded.support import FlowListener, Inbox, Log, make_broker, opened, publication
 
 
