@@ -186,6 +186,12 @@ class RabbitMqEngine:
             while await self.ready(queue) != (count,):  # noqa: ASYNC110 - the broker tells nobody
                 await asyncio.sleep(0.05)
 
+    async def until_at_least(self, queue: str, count: int) -> None:
+        """Wait until a queue has so many messages, or more, that are not handed out."""
+        async with asyncio.timeout(PATIENCE):
+            while (await self.ready(queue))[0] < count:  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(0.05)
+
     async def ctl(self, *arguments: str) -> str:
         """Run ``rabbitmqctl`` beside the event loop."""
         return await asyncio.to_thread(self.node.rabbitmqctl, *arguments)

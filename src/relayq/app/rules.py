@@ -9,7 +9,7 @@ from relayq.adapters.tls import TlsOptions
 from relayq.compose.making import MakingRules
 from relayq.compose.responsive import ResponsiveOptions
 from relayq.config import Settings, Source
-from relayq.delivery.admission import AdmissionLimits
+from relayq.delivery.admission import SHORTEST_REACH, AdmissionLimits
 from relayq.delivery.bodies import BodyRules
 from relayq.delivery.composer import ComposerRules
 from relayq.delivery.downloads import DownloadRules
@@ -22,6 +22,7 @@ from relayq.delivery.rule_keeper import RuleKeeperRules
 from relayq.delivery.scheduler import SchedulerRules
 from relayq.delivery.session import SmtpTimeouts
 from relayq.delivery.terms import Sink
+from relayq.delivery.waiting import PARKED_SECONDS
 from relayq.model import DsnOptions, ResultQueues, Smarthost
 from relayq.model.message_json import ParseRules
 from relayq.policy.reporting import ReportingRules
@@ -106,6 +107,8 @@ def admission_limits(settings: Settings) -> AdmissionLimits:
         max_queue=settings.limits.domain_maxqueue,
         max_hold=settings.broker.max_hold,
         prefetch=settings.broker.qos,
+        # Without parking queues the way round through the broker takes a minute.
+        least_reach=SHORTEST_REACH if settings.broker.declare else PARKED_SECONDS,
     )
 
 

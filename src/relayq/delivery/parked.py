@@ -20,13 +20,29 @@ MAX_DESTINATIONS = 10_000
 """Parking places remembered; what is parked beyond them returns by itself."""
 DRAINS = 10
 """Drains at a time share what may be fetched: a slow destination does not take all of it."""
+MIN_PREFETCH = 10
+"""Of a drain, however few messages are known to be parked: others may have parked some."""
 WORTH_A_NEW_DRAIN = 4
 """A drain that could fetch so many times more at once is replaced."""
 
 
 class _Drain(msgspec.Struct, eq=False):
-    task: asyncio.Task[None]
+    """One drain.
+
+    Attributes:
+        prefetch: Messages it may have out at once.
+        held: Those it brought that are not done with.
+        task: Ends when it does.
+    """
+
     prefetch: int
+    held: int = 0
+    task: asyncio.Task[None] | None = None
+
+    def cancel(self) -> None:
+        """End it; what it brought stays valid."""
+        if self.task is not None:
+            self.task.cancel()
 
 
 def parking_of(destination: str) -> Parking:
@@ -70,12 +86,33 @@ class ParkedDestinations:
         self._observer = observer
         self._loop = loop
         self._waiting: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
         self._drains: dict[str, _Drain] = {}
+        self._fetched: dict[OutboxItem, _Drain] = {}
 
     @property
     def allowance(self) -> int:
         """Messages the drains under way may have out."""
         return sum(drain.prefetch for drain in self._drains.values())
+
+    @property
+    def fetched(self) -> int:
+        """Messages that drains brought and that are not done with."""
+        return len(self._fetched)
+
+    def is_fetched(self, item: OutboxItem) -> bool:
+        """Whether a drain brought it."""
+        return item in self._fetched
+
+    def done(self, item: OutboxItem) -> None:
+        """Nothing is to be done about an item any more, whoever brought it."""
+        drain = self._fetched.pop(item, None)
+        if drain is not None:
+            drain.held -= 1
+
+    def count(self, destination: object) -> int:
+        """Messages of a destination that were parked by this process and not fetched, as far as it knows."""
+        return self._counts.get(destination, 0)  # type: ignore[call-overload, no-any-return]
 
     @property
     def _largest_share(self) -> int:
@@ -88,9 +125,14 @@ class ParkedDestinations:
             destination: Which.
             seconds: No drain before that: it would bring the message back to where it got no further.
         """
-        if destination in self._waiting or len(self._waiting) < MAX_DESTINATIONS:
-            earliest = self._loop.time() + seconds
-            self._waiting[destination] = max(self._waiting.get(destination, earliest), earliest)
+        if destination in self._counts or len(self._counts) < MAX_DESTINATIONS:
+            self._counts[destination] = self._counts.get(destination, 0) + 1
+            self._remember(destination, seconds)
+
+    def _remember(self, destination: str, seconds: float = 0.0) -> None:
+        self._counts.setdefault(destination, 0)
+        earliest = self._loop.time() + seconds
+        self._waiting[destination] = max(self._waiting.get(destination, earliest), earliest)
 
     def sweep(self, *, may_drain: bool) -> None:
         """Start drains where there is room, and end those whose destination has enough; twice a second.
@@ -99,38 +141,62 @@ class ParkedDestinations:
             may_drain: Messages may be fetched at all now.
         """
         for destination, drain in self._drains.items():
-            room = self._admission.room(destination)
-            is_too_small = room >= WORTH_A_NEW_DRAIN * drain.prefetch and drain.prefetch < self._largest_share
-            if not may_drain or room <= 0 or is_too_small:
-                drain.task.cancel()
+            if not may_drain or self._is_over(drain, self._admission.room(destination)):
+                drain.cancel()
         if not may_drain:
             return
-        left, now = self.flush_prefetch - self.allowance, self._loop.time()
+        left, now = self._left, self._loop.time()
         for destination in [name for name, at in self._waiting.items() if at <= now and name not in self._drains]:
             if left <= 0:
                 break
             if self._admission.has_room_again(destination):
-                prefetch = min(left, self._largest_share, self._admission.room(destination))
+                room, known = self._admission.room(destination), max(self.count(destination), MIN_PREFETCH)
+                prefetch = min(left, self._largest_share, room, known)
                 self._start(destination, prefetch)
                 left -= prefetch
+
+    @property
+    def _left(self) -> int:
+        """Messages that more drains may have out."""
+        coming = sum(max(drain.prefetch - drain.held, 0) for drain in self._drains.values())
+        return self.flush_prefetch - len(self._fetched) - coming
+
+    def _is_over(self, drain: _Drain, room: int) -> bool:
+        """Whether the destination has enough, or could take much more than the drain may bring."""
+        if room <= 0:
+            return True
+        if drain.held >= drain.prefetch and room >= drain.prefetch:
+            return True  # all it may have out is with a session or about to be settled
+        return room >= WORTH_A_NEW_DRAIN * drain.prefetch and drain.prefetch < self._largest_share
 
     def stop(self) -> None:
         """End all drains; what they handed out stays valid."""
         for drain in self._drains.values():
-            drain.task.cancel()
+            drain.cancel()
 
     def _start(self, destination: str, prefetch: int) -> None:
         del self._waiting[destination]
-        drain = _Drain(self._loop.create_task(self._run(destination, prefetch)), prefetch)
-        self._drains[destination] = drain
+        drain = self._drains[destination] = _Drain(prefetch)
+        drain.task = self._loop.create_task(self._run(destination, drain))
         drain.task.add_done_callback(lambda _: self._drains.pop(destination))
 
-    async def _run(self, destination: str, prefetch: int) -> None:
+    async def _run(self, destination: str, drain: _Drain) -> None:
+        def take(item: OutboxItem) -> None:
+            self._fetched[item] = drain
+            drain.held += 1
+            if self._counts.get(destination, 0) > 0:
+                self._counts[destination] -= 1
+            self._deliver(item)
+
         is_empty = False
         try:
-            is_empty = await self._broker.drain(self._outbox, parking_of(destination), prefetch, self._deliver)
+            is_empty = await self._broker.drain(self._outbox, parking_of(destination), drain.prefetch, take)
         except Exception as error:  # the top of a task
             self._observer.crash("parking", error)
         finally:
             if not is_empty:
-                self.note(destination)
+                self._remember(destination)
+            elif destination in self._waiting:
+                self._counts[destination] = 0  # what was parked in these moments was not counted by the broker yet
+            else:
+                self._counts.pop(destination, None)

@@ -458,7 +458,10 @@ class Scheduler:
         self, item: OutboxItem, entry: LedgerEntry, message: Message, target: Target, seen_at: datetime,
         deadline_at: datetime | None,
     ) -> None:  # fmt: skip
-        ticket = self._admission.admit(target.destination, item.consumed_at)
+        is_urgent = (message.priority or item.properties.priority or 0) > 0
+        ticket = self._admission.admit(
+            target.destination, item.consumed_at, is_fetched=self._parked.is_fetched(item), is_urgent=is_urgent
+        )
         if ticket is None:
             self._park(item, entry, message, seen_at, target, OVER_CAPACITY)
             return
@@ -549,6 +552,7 @@ class Scheduler:
             self._observer.crash("scheduler", error)
 
     def _done(self, item: OutboxItem) -> None:
+        self._parked.done(item)
         self._held -= 1
         self._held_bytes -= len(item.body)
 
@@ -607,7 +611,7 @@ class Scheduler:
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
         now = self._clock.monotonic()
-        self._admission.sweep(now, self._held - self._parked.allowance)
+        self._admission.sweep(now, self._held - self._parked.fetched, self._parked.count)
         self._pool.sweep()
         if self._blocked_since is None:
             self._resume_consuming()

@@ -51,11 +51,11 @@ async def test_mail_for_a_slow_destination_is_parked_and_all_of_it_arrives_once(
         engine.route("quick.test", "127.0.0.2")
         pace = asyncio.Event()
         held = [*opening(), *mailfrom(), Wait(pace), *rcptto(), *data(), Expect(rb"\r\n\.\r\n"),
-                Send(b"250 2.0.0 taken\r\n"), *(transaction() * 150)]  # fmt: skip
+                Send(b"250 2.0.0 taken\r\n"), *(transaction() * 200)]  # fmt: skip
         await engine.serve(held, held)
         await engine.sink(address="127.0.0.2")
         await engine.send(*(mail(f"s{number}") for number in range(200)))
-        await engine.until_ready(PARKING, 178)
+        await engine.until_at_least(PARKING, 150)
         await engine.send(*(mail(f"q{number}", recipient="otto@quick.test") for number in range(50)))
         quick = await engine.results("success", 50)
         assert {result["id"][0] for result in quick} == {"q"}

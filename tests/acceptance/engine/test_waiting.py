@@ -201,7 +201,7 @@ async def test_a_message_on_its_way_back_is_not_sent_away_a_second_time(monkeypa
         async def slowly(*arguments: Any) -> None:
             engine.broker._is_blocked = True  # the copy waits for the broker, and the engine does not know why
             next_day = engine.clock.monotonic() + 86_400
-            asyncio.get_running_loop().call_soon(engine.worker._admission.sweep, next_day, 0)
+            asyncio.get_running_loop().call_soon(engine.worker._admission.sweep, next_day, 0, lambda _: 0)
             await give_back(*arguments)
 
         monkeypatch.setattr(Pipeline, "_check_again", too_late)

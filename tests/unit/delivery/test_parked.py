@@ -62,6 +62,8 @@ class Yard:
     async def settle(self) -> None:
         items = list(self.items)
         self.items.clear()
+        for item in items:
+            self.parked.done(item)
         await asyncio.gather(*(self.broker.settle(item, ()) for item in items if item.is_held))
 
 
@@ -172,6 +174,54 @@ async def test_a_drain_too_small_for_the_room_there_is_is_replaced(yard: Yard) -
     await eventually(lambda: yard.parked.allowance == 0, "the drain ends")
     yard.sweep()
     await eventually(lambda: len(yard.items) == 5, "four at a time")
+
+
+async def test_a_drain_whose_messages_are_all_with_sessions_is_replaced(yard: Yard) -> None:
+    """What it brought is neither waiting nor settled: the destination could take more at once."""
+    await yard.park(SLOW, 50)
+    yard.sweep()
+    await eventually(lambda: len(yard.items) == 4, "the share of one drain")
+    yard.sweep()
+    await eventually(lambda: yard.parked.allowance == 0, "the drain ends")
+    yard.sweep()
+    await eventually(lambda: len(yard.items) == 8, "the next ones")
+
+
+async def test_what_was_fetched_and_is_not_settled_counts(yard: Yard) -> None:
+    for number in range(10):
+        await yard.park(f"d{number}.test", 8)
+    for _ in range(3):
+        yard.sweep()
+        await eventually(lambda: len(yard.items) == 40, "as many as may be out")
+    await eventually(lambda: yard.parked.allowance == 0, "the drains ended")
+    yard.sweep()
+    assert yard.parked.allowance == 0
+    assert yard.parked.fetched == 40
+    assert all(yard.parked.is_fetched(item) for item in yard.items)
+    await yard.settle()
+    yard.sweep()
+    await eventually(lambda: len(yard.items) == 40, "the next ones")
+
+
+async def test_it_knows_how_many_are_parked(yard: Yard) -> None:
+    for _ in range(6):
+        await yard.park(SLOW, 1)
+    assert (yard.parked.count(SLOW), yard.parked.count(FAST)) == (6, 0)
+    yard.sweep()
+    await eventually(lambda: len(yard.items) == 4, "the share of one drain")
+    assert yard.parked.count(SLOW) == 2
+    await yard.settle()
+    await eventually(lambda: yard.left(SLOW) == 0, "the rest")
+    await yard.settle()
+    await eventually(lambda: yard.parked.allowance == 0, "the drain ends")
+    assert yard.parked.count(SLOW) == 0
+
+
+async def test_what_others_fetched_is_forgotten_when_the_place_is_empty(yard: Yard) -> None:
+    for _ in range(3):
+        yard.parked.note(SLOW)
+    yard.sweep()
+    await eventually(lambda: yard.parked.count(SLOW) == 0, "nothing was found")
 
 
 async def test_trouble_and_bugs_do_not_make_it_forget(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:

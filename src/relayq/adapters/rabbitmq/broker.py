@@ -184,13 +184,17 @@ class RabbitMqBroker:
         self, publisher: Publisher, publications: Sequence[Publication], item: RabbitMqItem | None
     ) -> asyncio.Future[None]:
         outbox = self._options.outbox
+        submit = publisher.submit
         for publication in publications:
-            waits = publication.due_at is not None or publication.parking is not None
-            if waits and publication.queue != outbox:
+            if publication.due_at is None and publication.parking is None:
+                continue
+            if publication.queue != outbox:
                 raise ValueError(f"only messages for {outbox!r} can wait, not for {publication.queue!r}")
+            if item is not None:  # else somebody waits for this call
+                submit = publisher.submit_in_burst
         settlement = Settlement(self._loop.create_future(), len(publications), item)
         for publication in publications:
-            publisher.submit(PendingPublish(publication, settlement, publication.body))
+            submit(PendingPublish(publication, settlement, publication.body))
         return settlement.future
 
     async def close(self) -> None:

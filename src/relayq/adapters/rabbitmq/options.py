@@ -58,6 +58,7 @@ class Timings:
         refused_queue_memory: How long a queue name the broker refused is not tried again.
         parking_lease: A parking queue declared longer ago is declared again before it is published to.
         drain_check: How often it is asked whether a parking queue is empty while it drains.
+        gathering: How long a copy that waits at the broker anyway is kept back, to be published in a burst.
     """
 
     reconnect_waits: tuple[float, ...] = (1, 2, 4, 8, 16, 30)
@@ -71,6 +72,7 @@ class Timings:
     refused_queue_memory: float = 60
     parking_lease: float = 3600
     drain_check: float = 1
+    gathering: float = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

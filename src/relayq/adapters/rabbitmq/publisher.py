@@ -20,6 +20,7 @@ from relayq.adapters.rabbitmq.declarer import Declarer, is_queue_name
 from relayq.adapters.rabbitmq.dialer import Dialer
 from relayq.adapters.rabbitmq.errors import PRECONDITION_FAILED, ChannelClosedError, ConnectionLostError
 from relayq.adapters.rabbitmq.frames import MAX_BODY_BYTES, Confirm, Returned, encode_message, encode_publish
+from relayq.adapters.rabbitmq.gathering import Gathering
 from relayq.adapters.rabbitmq.link import Link, Log, RareLog
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
 from relayq.adapters.rabbitmq.pending import MessageEncoder, PendingPublish
@@ -100,6 +101,7 @@ class Publisher:
         self._lowest_tag = 1
         self._publish_frames: dict[str, bytes] = {}
         self._leases: dict[str, float] = {}
+        self._gathering = Gathering(self.submit, self._loop, options.timings.gathering)
 
     # Life
 
@@ -158,7 +160,7 @@ class Publisher:
     def _take_all(self) -> list[PendingPublish]:
         for timer in self._later:
             timer.cancel()
-        everything = [*self._unconfirmed.values(), *self._waiting, *self._later.values()]
+        everything = [*self._unconfirmed.values(), *self._waiting, *self._later.values(), *self._gathering.take_all()]
         for pendings in self._declaring.values():
             everything += pendings
         self._unconfirmed.clear()
@@ -185,6 +187,10 @@ class Publisher:
             pending.fail(self._failure)
         else:
             self._waiting.append(pending)
+
+    def submit_in_burst(self, pending: PendingPublish) -> None:
+        """Publish within a moment, together with others that nobody waits for."""
+        self._gathering.add(pending)
 
     def _pump(self) -> None:
         waiting, unconfirmed = self._waiting, self._unconfirmed
