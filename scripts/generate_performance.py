@@ -253,27 +253,33 @@ def _soak(record: Record) -> Section:
     }
 
 
+_FAIRNESS_COLUMNS = (
+    ("others, msg/s", "per_second", ",.0f"),
+    ("share", "share", ".2f"),
+    ("share of CPU", "cpu_share", ".2f"),
+    ("relayq, µs", "own_us", ",.0f"),
+    ("broker, µs", "broker_us", ",.0f"),
+    ("receivers, µs", "sinks_us", ",.0f"),
+)
+
+
 def _fairness(record: Record) -> Section:
     figures = record["figures"]
-    rows = [
-        (
-            one["what"],
-            f"{one['per_second']:,.0f}",
-            f"{one['share']:.2f}",
-            f"{one['cpu_share']:.2f}",
-            *(f"{one[key]:,.0f}" for key in ("own_us", "broker_us", "sinks_us")),
-        )
-        for one in figures["cases"]
-    ]
-    head = ("the bad one", "others, msg/s", "share", "share of CPU", "relayq, µs", "broker, µs", "receivers, µs")
+    cases = figures["cases"]
+    columns = [column for column in _FAIRNESS_COLUMNS if column[1] in cases[0]]
+    rows = [(one["what"], *(format(one[key], form) for _, key, form in columns)) for one in cases]
     text = (
         f"## Fairness\n\n{figures['messages']:,} messages for {figures['domains']:,} domains, and among them, one of "
         f"{figures['every']}, those for a bad destination, with the outbox full from the start. What the others get, "
-        f"in messages per second, and the CPU all processes use per message to the others, by process. The *share of "
-        f"CPU* is how fast the others would be, beside a run without bad ones, with nothing else on the machine. Everything "
-        f"shares two cores, so one message in {figures['every']} more costs the others about a tenth even when its "
-        f"destination is healthy: the second line.\n\n" + _table(head, rows)
+        f"in messages per second, beside a run without bad ones.\n\n"
+        + _table(("the bad one", *(title for title, _, _ in columns)), rows)
     )
+    if len(columns) > 2:  # records of earlier versions tell no more
+        text += (
+            "\n\nThe µs are CPU of all processes of that kind per message to the others. The *share of CPU* is made of "
+            "them: how fast the others would be with nothing else on the machine. All processes share its cores, so a "
+            "tenth more mail costs the others about a tenth even when its destination is healthy: the second line."
+        )
     return text, {}
 
 
