@@ -1,7 +1,8 @@
 """One AMQP connection over TCP or TLS: negotiation, heartbeats, writing in batches, close codes.
 
 Knows nothing about reconnecting, queues or messages. Everything written during one turn of the event loop leaves in
-one piece at its end; channels that batch (acknowledgements) add theirs right before that.
+one piece at its end; channels that batch (acknowledgements) add theirs right before that. What may wait a moment for
+more is gathered over several turns: each piece wakes several processes in the broker, whatever is in it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ LARGEST_FRAME_MAX = 1024 * 1024
 LARGEST_CHANNEL_MAX = 65_535
 WRITE_HIGH_WATER = 1024 * 1024
 WRITE_LOW_WATER = 256 * 1024
+GATHER_SECONDS = 0.005
+"""How long octets may wait for more that can leave with them."""
 # A peer is lost after two intervals without an octet (AMQP 0-9-1 §4.2.7); looked at twice per interval.
 SILENT_TICKS = 4
 
@@ -85,6 +88,7 @@ class AmqpConnection(asyncio.Protocol):
         self._out: list[bytes | memoryview] = []
         self._before_flush: list[Callable[[], None]] = []
         self._is_flush_planned = False
+        self._gathering: asyncio.TimerHandle | None = None
         self._reason: ConnectionLostError | None = None
         self._is_closing = False
         self._has_received = False
@@ -175,25 +179,39 @@ class AmqpConnection(asyncio.Protocol):
     def write(self, octets: bytes) -> None:
         """Send with everything else of this loop turn."""
         self._out.append(octets)
-        if not self._is_flush_planned:
-            self._is_flush_planned = True
-            self.loop.call_soon(self._flush)
+        self._plan_flush()
 
-    def write_pieces(self, pieces: Iterable[bytes | memoryview]) -> None:
-        """Like `write`, for octets in pieces."""
+    def write_pieces(self, pieces: Iterable[bytes | memoryview], *, gather: bool = False) -> None:
+        """Like `write`, for octets in pieces; with ``gather`` they may wait for others for a moment."""
         self._out += pieces
-        if not self._is_flush_planned:
-            self._is_flush_planned = True
-            self.loop.call_soon(self._flush)
+        self._plan_flush(gather=gather)
 
-    def call_before_flush(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` once, right before the octets of this loop turn leave; it may `write`."""
+    def call_before_flush(self, callback: Callable[[], None], *, gather: bool = False) -> None:
+        """Call ``callback`` once, right before octets leave, at the end of this loop turn or after a moment.
+
+        It may `write`.
+        """
         self._before_flush.append(callback)
-        if not self._is_flush_planned:
+        self._plan_flush(gather=gather)
+
+    def send_gathered(self) -> None:
+        """What waits for others need not do so any longer."""
+        if self._gathering is not None:
+            self._plan_flush()
+
+    def _plan_flush(self, *, gather: bool = False) -> None:
+        if self._is_flush_planned:
+            return
+        if not gather:
             self._is_flush_planned = True
             self.loop.call_soon(self._flush)
+        elif self._gathering is None:
+            self._gathering = self.loop.call_later(GATHER_SECONDS, self._flush)
 
     def _flush(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         if self._before_flush:
             callbacks, self._before_flush = self._before_flush, []
             for callback in callbacks:
@@ -314,8 +332,9 @@ class AmqpConnection(asyncio.Protocol):
         if self._reason is not None:
             return
         self._reason = reason
-        if self._heartbeat_timer is not None:
-            self._heartbeat_timer.cancel()
+        for timer in (self._heartbeat_timer, self._gathering):
+            if timer is not None:
+                timer.cancel()
         if self._transport is not None:
             # What is still unsent has no reader: the broker ended it, or is silent.
             if reason.code:

@@ -17,6 +17,9 @@ from relayq.adapters.rabbitmq.errors import PRECONDITION_FAILED, ChannelClosedEr
 from relayq.adapters.rabbitmq.frames import Delivery, encode_ack, encode_consume, encode_requeue
 from relayq.ports import OutboxItem, Properties
 
+PLENTY = 100
+"""While more items than this are held, nobody waits for what an acknowledgement makes the broker hand out."""
+
 
 class RabbitMqItem(msgspec.Struct, eq=False):
     """A consumed message. ``is_held`` turns false when the broker took it back."""
@@ -133,8 +136,11 @@ class ConsumerChannel(Channel):
         """Acknowledge an item with the next batch; an item that is not held any more is left to the broker."""
         if self._items.pop(item.tag, None) is None:
             return
+        has_plenty = len(self._items) > PLENTY
         if not self._finished:
-            self.connection.call_before_flush(self._write_acks)
+            self.connection.call_before_flush(self._write_acks, gather=has_plenty)
+        elif not has_plenty:
+            self.connection.send_gathered()
         self._finished.append(item.tag)
         if len(self._items) <= self.few:
             self._look_at_held()

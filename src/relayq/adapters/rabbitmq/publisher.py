@@ -220,11 +220,12 @@ class Publisher:
         pending.is_returned = False
         pending.block = self._encoder.block(pending, queue)
         pending.sent_at = self._loop.time()
+        # Alone it leaves at once; while the broker is busy with others, with what comes until it answers.
+        is_busy = bool(self._unconfirmed)
         self._unconfirmed[self._next_tag] = pending
         self._next_tag += 1
-        connection.write_pieces(
-            encode_message(frame, channel.number, pending.block, pending.body, connection.frame_max)
-        )
+        pieces = encode_message(frame, channel.number, pending.block, pending.body, connection.frame_max)
+        connection.write_pieces(pieces, gather=is_busy)
 
     # Declaring on first use
 
@@ -308,6 +309,8 @@ class Publisher:
             self._lowest_tag = max(self._lowest_tag, min(last + 1, self._next_tag))
         if self._waiting:
             self._pump()
+        if self._connection is not None:
+            self._connection.send_gathered()
 
     def _confirmed(self, pending: PendingPublish, is_positive: bool) -> None:
         if not is_positive:

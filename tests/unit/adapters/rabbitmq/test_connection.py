@@ -232,8 +232,8 @@ async def test_close_does_not_wait_for_ever(rig: Rig) -> None:
     assert connection.lost.done()
 
 
-async def test_what_is_written_in_one_turn_leaves_in_one_piece(rig: Rig) -> None:
-    connection, session = await connect(rig)
+def watch(connection: AmqpConnection) -> list[bytes]:
+    """What leaves from now on, piece by piece."""
     writes: list[bytes] = []
     transport: Any = connection._transport
 
@@ -246,11 +246,52 @@ async def test_what_is_written_in_one_turn_leaves_in_one_piece(rig: Rig) -> None
             return getattr(transport, name)
 
     connection._transport = Watching()  # type: ignore[assignment]
-    connection.call_before_flush(lambda: connection.write(b"\x08\x00\x00\x00\x00\x00\x00\xce"))
-    connection.write(b"\x08\x00\x00\x00\x00\x00\x00\xce")
+    return writes
+
+
+BEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+
+
+async def test_what_is_written_in_one_turn_leaves_in_one_piece(rig: Rig) -> None:
+    connection, session = await connect(rig)
+    writes = watch(connection)
+    connection.call_before_flush(lambda: connection.write(BEAT))
+    connection.write(BEAT)
     await session.until(lambda: session.heartbeats == 2)
-    assert writes == [b"\x08\x00\x00\x00\x00\x00\x00\xce" * 2]
+    assert writes == [BEAT * 2]
     await connection.close(2)
+
+
+@pytest.mark.parametrize("release", ["more", "no longer", "closed"])
+async def test_what_may_wait_leaves_with_the_next_that_may_not(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, release: str
+) -> None:
+    monkeypatch.setattr("relayq.adapters.rabbitmq.connection.GATHER_SECONDS", 3600.0)
+    connection, session = await connect(rig)
+    writes = watch(connection)
+    connection.write_pieces((BEAT,), gather=True)
+    connection.call_before_flush(lambda: connection.write(BEAT), gather=True)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert writes == []
+    if release == "more":
+        connection.write_pieces(())
+    elif release == "no longer":
+        connection.send_gathered()
+    else:
+        await connection.close(2)
+    await session.until(lambda: session.heartbeats == 2)
+    assert writes[0] == BEAT * 2
+    await connection.close(2)
+
+
+async def test_what_waits_for_more_leaves_alone_after_a_moment(rig: Rig) -> None:
+    connection, session = await connect(rig)
+    connection.send_gathered()  # nothing waits
+    connection.write_pieces((BEAT,), gather=True)
+    await session.until(lambda: session.heartbeats == 1)
+    connection.write_pieces((BEAT,), gather=True)
+    connection.abort("lost")
 
 
 # TLS

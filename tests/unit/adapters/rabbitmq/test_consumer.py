@@ -45,6 +45,23 @@ async def test_what_an_item_carries(rig: Rig) -> None:
     assert "held" not in repr(item)
 
 
+async def test_while_plenty_is_held_acknowledgements_wait_for_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relayq.adapters.rabbitmq.connection.GATHER_SECONDS", 3600.0)
+    monkeypatch.setattr("relayq.adapters.rabbitmq.consumer.PLENTY", 2)
+    broker, _ = await rig.open()
+    items, session = await rig.consume(broker)
+    for number in range(5):
+        session.deliver(b"%d" % number)
+    held = await items.take(5)
+    broker.settle(held[0], ())
+    await asyncio.sleep(0)
+    broker.settle(held[1], ())
+    await asyncio.sleep(0)
+    assert not session.of(commands.Basic.Ack)
+    broker.settle(held[2], ())  # few are left: the broker is to hand out more
+    assert await acks(session, 1) == [(3, True)]
+
+
 async def test_acks_of_one_turn_go_out_together_and_cover_only_what_is_finished(rig: Rig) -> None:
     broker, _ = await rig.open()
     items, session = await rig.consume(broker)

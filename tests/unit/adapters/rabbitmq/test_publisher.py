@@ -73,6 +73,20 @@ async def test_what_was_persistent_stays_so(rig: Rig, persistent: bool, was_pers
     assert (await session.next_published()).properties.delivery_mode == mode
 
 
+async def test_while_one_is_unconfirmed_others_wait_for_the_answer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relayq.adapters.rabbitmq.connection.GATHER_SECONDS", 3600.0)
+    rig.server.script.confirm = False
+    broker, session = await rig.open(queues=("results",))
+    tasks = [publish(broker, result(b"0"))]
+    await published(session, 1)
+    tasks += [publish(broker, result(b"1")), publish(broker, result(b"2"))]
+    await asyncio.sleep(0)
+    session.send(tasks_channel(session), commands.Basic.Ack(1))
+    assert [one.body for one in await published(session, 2)] == [b"1", b"2"]
+    session.send(tasks_channel(session), commands.Basic.Ack(3, multiple=True))
+    await soon(asyncio.gather(*tasks))
+
+
 async def test_confirms_one_by_one_in_any_order(rig: Rig) -> None:
     tasks, session = await unconfirmed(rig, 3)
     for tag in (3, 1):
