@@ -28,7 +28,7 @@ from pamqp import commands
 
 from benchmarks.raw_amqp import RawAmqp, connect, declare, depth, fill
 from benchmarks.record import machine, write_record
-from benchmarks.support import Cost, RelayqProcess, median, message_bodies, serve_dns
+from benchmarks.support import Cost, RelayqProcess, idle_seconds, median, message_bodies, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
 POLL_SECONDS = 0.02
@@ -100,21 +100,23 @@ class Bench:
             peak = relayq.cost.peak_mib()
         amqp.transport.close()
         done = last - first
-        seconds, own, broker, sink = (after - before for before, after in zip(start, end, strict=True))
+        seconds, own, broker, sink, idle = (after - before for before, after in zip(start, end, strict=True))
         return {
             "per_second": done / seconds,
             "own_us": own / done * 1e6,
             "broker_us": broker / done * 1e6,
             "sink_us": sink / done * 1e6,
+            "idle_share": idle / seconds / (os.cpu_count() or 1),
             "peak_mib": peak,
         }
 
-    def _snapshot(self, relayq: RelayqProcess) -> tuple[float, float, float, float]:
+    def _snapshot(self, relayq: RelayqProcess) -> tuple[float, float, float, float, float]:
         return (
             time.perf_counter(),
             relayq.cost.cpu_seconds(),
             self.node_cost.cpu_seconds(),
             self.sink_cost.cpu_seconds(),
+            idle_seconds(),
         )
 
     async def until(self, amqp: RawAmqp, relayq: RelayqProcess, count: int) -> int:
@@ -200,7 +202,7 @@ async def measure(given: argparse.Namespace, node: RabbitMqNode, sink: SmtpSink)
 
 def show(name: str, figures: dict[str, float]) -> None:
     """One line for people."""
-    print(f"{name}  " + "  ".join(f"{key} {value:9.1f}" for key, value in figures.items()), flush=True)
+    print(f"{name}  " + "  ".join(f"{key} {value:9.2f}" for key, value in figures.items()), flush=True)
 
 
 def summarise(results: dict[str, Any]) -> dict[str, float]:

@@ -79,6 +79,11 @@ def process_figures(pid: int) -> tuple[float, int]:
     return kib / 1024, files
 
 
+def idle_seconds() -> float:
+    """Time that the processors of the machine had nothing to do, all of them added up."""
+    return sum(int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[4:6]) / TICKS
+
+
 class EveryDomain(asyncio.DatagramProtocol):
     """Answers MX with one host and A with 127.0.0.1, whatever the name; those of ``badN.…`` are at 127.0.0.N."""
 
