@@ -86,14 +86,14 @@ async def test_messages_behind_a_host_marked_down_take_the_next_host_at_once() -
 
 
 async def test_when_a_mark_expires_one_probe_decides_for_all() -> None:
-    async with Engine("host-offline-time=0.2") as engine:
+    async with Engine("host-offline-time=1") as engine:
         go = asyncio.Event()
         server = await engine.serve(
             [Close()], [Wait(go), *opening(), *transaction() * 10], [*opening(), *transaction() * 10]
         )
         await engine.send(mail("m0"))
         await engine.outcome("m0")
-        await asyncio.sleep(0.25)  # the mark is a matter of real time
+        await asyncio.sleep(1.1)  # the mark is a matter of real time
         await engine.send(*(mail(f"m{number}") for number in range(1, 9)))
         await (await server.connection(1)).reached.wait()
         await asyncio.sleep(0.05)
@@ -105,11 +105,11 @@ async def test_when_a_mark_expires_one_probe_decides_for_all() -> None:
 
 
 async def test_a_probe_that_fails_renews_the_mark() -> None:
-    async with Engine("host-offline-time=0.2") as engine:
+    async with Engine("host-offline-time=1") as engine:
         server = await engine.serve([Close()])
         await engine.send(mail("m0"))
         await engine.outcome("m0")
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(1.1)
         await engine.send(*(mail(f"m{number}") for number in range(1, 9)))
         for number in range(1, 9):
             assert (await engine.outcome(f"m{number}")).cell == ("intro", "lost")
@@ -206,7 +206,7 @@ async def test_an_answer_between_losses_clears_the_count() -> None:
 
 
 async def test_a_silent_host_does_not_hold_up_messages_for_others() -> None:
-    async with Engine("smtp-out-timeout-intro=1") as engine:
+    async with Engine("smtp-out-timeout-intro=1000") as engine:
         await engine.serve([Stall()])
         await engine.serve([*opening(), *transaction() * 50], address="127.0.0.2")
         engine.route("other.test", (10, "mx.other.test", "127.0.0.2"))
@@ -215,7 +215,6 @@ async def test_a_silent_host_does_not_hold_up_messages_for_others() -> None:
         for number in range(20):
             assert (await engine.outcome(f"m{number}")).kind == "success"
         assert not engine.published("s0").copies
-        await engine.outcome("s49")
 
 
 async def test_bind_failures_mark_nobody_down() -> None:
