@@ -32,10 +32,11 @@ test-unit: setup ## the tests that need no server
 test-all: setup servers ## every test, async ones on uvloop and on plain asyncio
 	RELAYQ_TEST_LOOP=both $(BIN)/pytest $(PYTEST_ARGS)
 
+FAULTS := $(addprefix tests/faults/test_,links.py deaths.py shortages.py full_disks.py clocks.py)
+
 test-faults: setup servers ## bad lines, deaths, shortages, clocks that jump; minutes; writes docs/reference/reliability.md
 	rm -f .cache/faults.jsonl
-	RELAYQ_FAULT_REPORT=.cache/faults.jsonl $(BIN)/pytest tests/faults/test_links.py \
-		tests/faults/test_deaths.py tests/faults/test_shortages.py $(PYTEST_ARGS)
+	RELAYQ_FAULT_REPORT=.cache/faults.jsonl $(BIN)/pytest $(FAULTS) $(PYTEST_ARGS)
 	$(BIN)/python scripts/generate_reliability.py .cache/faults.jsonl
 
 fuzz: ## coverage-guided fuzzing of everything that reads octets from outside; FUZZ_ARGS=--help

@@ -56,6 +56,7 @@ class Scene:
         relayq: The process, while it runs.
         drop: The receiver, where it is a process of its own.
         settings: Of relayq; may be changed before it is started.
+        extra: Members of a message on top of the usual ones, by its number.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Scene:
         wrapper: Sequence[str] = (),
         queue_file: Path | None = None,
         destinations: int = 0,
+        script: str = SCRIPT,
     ) -> None:
         """Nothing runs yet.
 
@@ -83,6 +85,7 @@ class Scene:
             wrapper: Command in front of relayq's.
             queue_file: Of the embedded broker, when it is not in ``folder``.
             destinations: Receivers with an address of their own each; 0 is one for all mail.
+            script: What the receiver does.
         """
         self.folder = folder
         self.node = node
@@ -90,15 +93,17 @@ class Scene:
         self.rng = random.Random(SEED)
         self.relayq: RelayqProcess
         self.collector: Collector
-        self.drop = MailDrop(folder, SCRIPT) if has_drop else None
+        self.drop = MailDrop(folder, script) if has_drop else None
         self._url = "" if node is None else node.new_vhost()
         self._queue_file = queue_file or folder / "queues.db"
         self._environ = environ or {}
         self._wrapper = wrapper
         self._destinations = destinations
+        self._script = script
         self._port = free_port(*map(_address, range(destinations)))
         self.www_port = free_port()
         self.send_log = folder / "send.log"
+        self.extra: Callable[[int], dict[str, Any]] = lambda _: {}
         self.settings = {
             "rabbitmq-address": self._url or f"embedded://{self._queue_file}",
             "rabbitmq-results": "results",
@@ -142,7 +147,9 @@ class Scene:
             broker = await stack.enter_async_context(self._connected())
             self.collector = Collector(broker, self.outcome)
             await self._receive(stack)
-            await broker.publish([publication(self.message(number)) for number in range(self.outcome.messages)])
+            await broker.publish(
+                [publication(self.message(number) | self.extra(number)) for number in range(self.outcome.messages)]
+            )
             if reads_results:
                 await stack.enter_async_context(self.collector)
             started = time.monotonic()
@@ -176,7 +183,7 @@ class Scene:
             await self._receive_everywhere(stack)
             return
         if self.drop is None:
-            sink = Sink(on_message=self._accept, script=parse_script(SCRIPT))
+            sink = Sink(on_message=self._accept, script=parse_script(self._script))
             await stack.enter_async_context(sink)
             port = sink.port
         else:
@@ -189,7 +196,7 @@ class Scene:
         addresses = [_address(number) for number in range(self._destinations)]
         for address in addresses:
             await stack.enter_async_context(
-                Sink(address, self._port, on_message=self._accept, script=parse_script(SCRIPT))
+                Sink(address, self._port, on_message=self._accept, script=parse_script(self._script))
             )  # fmt: skip
 
     def _accept(self, message: ReceivedMessage) -> None:

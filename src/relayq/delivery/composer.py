@@ -55,7 +55,7 @@ from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
 from relayq.model import DeliveryState, Message, Refused, Scope, TimedOut, Unusable
 from relayq.model.members import decode_value
 from relayq.ports import Clock, Workshop, WorkshopUnavailableError
-from relayq.smtp import SLICE_OCTETS, Capabilities, normalise_line_ends, normalised_slices
+from relayq.smtp import SLICE_OCTETS, Capabilities, Normalised, normalise_line_ends, normalised_slices
 
 T = TypeVar("T")
 
@@ -258,11 +258,11 @@ class Composer:
             mime = mime.replace(b"\0", b"")
         if len(mime) <= SLICE_OCTETS:
             return normalise_line_ends(mime)
-        slices: list[bytes] = []
+        normalised = Normalised(mime)
         work = normalised_slices(mime)
         while (piece := await self._paced(partial(next, work, None))) is not None:
-            slices.append(piece)
-        return b"".join(slices)
+            normalised.add(piece)
+        return normalised.octets
 
     async def _paced(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, done on the loop when it has time for it."""

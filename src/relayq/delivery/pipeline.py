@@ -98,7 +98,8 @@ class Job(msgspec.Struct, frozen=True):
         seen_at: First due pick-up.
         entry: Its place in the ledger.
         ticket: Its place among those that wait.
-        deadline_at: When to give it up, ``None`` for never.
+        deadline: Monotonic instant at which to give it up, infinite for never: the clock of the world may be set
+            while the message is in hand.
         trail: What becomes known on the way.
     """
 
@@ -108,7 +109,7 @@ class Job(msgspec.Struct, frozen=True):
     seen_at: datetime
     entry: LedgerEntry
     ticket: Ticket
-    deadline_at: datetime | None
+    deadline: float
     trail: Trail = msgspec.field(default_factory=Trail)
 
 
@@ -209,8 +210,7 @@ class Pipeline:
 
     async def _complete(self, job: Job, draft: Draft) -> Content:
         """Compose what needs downloads; no connection is held meanwhile, and no message waits beyond its deadline."""
-        deadline_at = job.deadline_at
-        left = None if deadline_at is None else min((deadline_at - self._clock.now()).total_seconds(), MAX_WAIT)
+        left = min(job.deadline - self._clock.monotonic(), MAX_WAIT)
         try:
             async with asyncio.timeout(left):
                 return await self._composer.complete(draft)
@@ -438,7 +438,7 @@ class Pipeline:
         begun_at = self._clock.monotonic()
         if begun_at + self._rules.message_timeout > job.item.consumed_at + self._rules.ack_limit:
             raise NotNowError(PARKED_SECONDS, "no time left to send content")
-        if job.deadline_at is not None and self._clock.now() >= job.deadline_at:
+        if begun_at >= job.deadline:
             raise expired("deadline passed while waiting for a connection")
         return begun_at
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from functools import partial
+from math import inf
 from typing import Any, Protocol
 
 import msgspec
@@ -46,7 +47,7 @@ from relayq.model.message_json import (
     parse_message,
 )
 from relayq.model.result_json import decode_results
-from relayq.policy.retry import RetryRules, deadline_of, has_expired
+from relayq.policy.retry import RetryRules, deadline_of, has_expired, was_set_back
 from relayq.policy.routing import Target, choose_target
 from relayq.policy.storage import has_content
 from relayq.ports import (
@@ -433,7 +434,7 @@ class Scheduler:
             return
         now = self._clock.now()
         delayed_at = message.delayed_at
-        is_due = delayed_at is None or now >= delayed_at
+        is_due = delayed_at is None or now >= delayed_at or was_set_back(message, now)
         seen_at = message.seen_at or (now if is_due else None)
         deadline_at = deadline_of(message, seen_at, self._retry_rules)
         reason = has_expired(message, now, deadline_at, self._retry_rules)
@@ -452,11 +453,12 @@ class Scheduler:
             self._settle_for(item, entry, waiting)
         else:
             target = choose_target(message, self._rules.smarthost, self._rules.mx_port)
-            self._start(item, entry, message, target, message.seen_at or now, deadline_at)
+            seconds = inf if deadline_at is None else (deadline_at - now).total_seconds()
+            self._start(item, entry, message, target, message.seen_at or now, self._clock.monotonic() + seconds)
 
     def _start(
         self, item: OutboxItem, entry: LedgerEntry, message: Message, target: Target, seen_at: datetime,
-        deadline_at: datetime | None,
+        deadline: float,
     ) -> None:  # fmt: skip
         is_urgent = (message.priority or item.properties.priority or 0) > 0
         ticket = self._admission.admit(
@@ -465,7 +467,7 @@ class Scheduler:
         if ticket is None:
             self._park(item, entry, message, seen_at, target, OVER_CAPACITY)
             return
-        job = Job(item, message, target, seen_at, entry, ticket, deadline_at)
+        job = Job(item, message, target, seen_at, entry, ticket, deadline)
         task = ticket.task = self._loop.create_task(self._pipeline.guard(job))
         self._tasks.add(task)
         task.add_done_callback(partial(self._job_ended, job))

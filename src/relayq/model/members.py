@@ -6,9 +6,10 @@ Digits, escapes and inner white space survive because a value is never decoded h
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 import msgspec
 
@@ -24,6 +25,8 @@ _decode = msgspec.json.Decoder().decode
 _decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
+_PART_OCTETS = 1 << 18
+_LINE_END = rb"\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 _BRACKETS = re.compile(rb"[\[\]{}]")
@@ -133,6 +136,44 @@ def decode_text(raw: msgspec.Raw) -> str:
         return _decode_text(raw)
     except msgspec.DecodeError as error:
         raise _unusable(error, "a string") from None
+
+
+def decode_octets(raw: msgspec.Raw) -> bytes:
+    """A slice that is a JSON string, in UTF-8.
+
+    A large one is decoded in parts: as one string it would take four octets for each of its characters as soon as there
+    is a single one beyond U+FFFF.
+
+    Raises:
+        ValueError: It is no string, or holds half a surrogate pair.
+    """
+    if len(memoryview(raw)) <= _PART_OCTETS:
+        return decode_text(raw).encode()
+    octets = io.BytesIO()
+    try:
+        for part in _parts(memoryview(raw)):
+            octets.write(_decode_text(part).encode())
+    except msgspec.DecodeError:
+        return decode_text(raw).encode()  # tells what is wrong with the whole
+    return octets.getvalue()
+
+
+def _parts(string: memoryview) -> Iterator[bytes]:
+    """JSON strings that make up a large one: each but the last one ends with an escaped line end."""
+    at, end = 1, len(string) - 1
+    while end - at > _PART_OCTETS:
+        part = bytes(string[at : at + _PART_OCTETS])
+        cut = part.rfind(_LINE_END)
+        if cut < 0 or _backslashes_before(part, cut) % 2:
+            break
+        cut += len(_LINE_END)
+        yield b'"%b"' % part[:cut]
+        at += cut
+    yield b'"%b' % bytes(string[at:])
+
+
+def _backslashes_before(octets: bytes, at: int) -> int:
+    return at - len(octets[:at].rstrip(b"\\"))
 
 
 def decode_value(raw: msgspec.Raw) -> object:

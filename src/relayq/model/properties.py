@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from relayq.model.address import EmailAddress, InvalidAddressError, parse_address, parse_domain
-from relayq.model.members import NULL, Members, decode_text, decode_value, slice_array, slice_object
+from relayq.model.members import NULL, Members, decode_octets, decode_text, decode_value, slice_array, slice_object
 from relayq.model.message import DsnOptions, ResultQueues, Smarthost
 from relayq.model.result_json import decode_origin, decode_results
 from relayq.model.values import as_bool, as_integer, as_key, as_queue_name, as_text, as_timestamp, parse_ip
@@ -97,9 +97,9 @@ def _as_object(raw: msgspec.Raw) -> Members:
 def _parse_mime(found: Found, raw: msgspec.Raw) -> None:
     first = memoryview(raw)[0]
     if first == _QUOTE:
-        text = decode_text(raw)
-        if text:
-            found["mime"] = text.encode("utf-8")
+        octets = decode_octets(raw)
+        if octets:
+            found["mime"] = octets
     elif first == _BRACE:
         if slice_object(raw):
             found["mime_object"] = raw

@@ -12,8 +12,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from relayq.model import DeliveryError, DeliveryState, Message, Outcome, Refused, Reply, ResultType
+from relayq.model.timestamp import parse_timestamp
 
 DEFAULT_INTERVALS = (600.0, 600.0, 1800.0, 1800.0, 3600.0, 3600.0, 7200.0)
+
+CLOCK_DIFFERENCE = timedelta(seconds=60)
+"""Of two clocks that are right."""
 
 _NO_MAIL_HERE = 521  # RFC 7504
 _TOO_MANY_RECIPIENTS = 552
@@ -21,6 +25,10 @@ _LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 _S = DeliveryState
 _R = ResultType
+
+
+class _Dated(msgspec.Struct, frozen=True):
+    time: str
 
 
 class Verdict(enum.Enum):
@@ -134,6 +142,21 @@ def deadline_of(message: Message, seen_at: datetime | None, rules: RetryRules) -
     if rules.max_delivertime <= 0 or seen_at is None:
         return None
     return later(seen_at, rules.max_delivertime)
+
+
+def was_set_back(message: Message, now: datetime) -> bool:
+    """Whether the last attempt lies so far ahead that the clock must have been set back since.
+
+    The instant of the next attempt is wrong by as much then, and the broker has kept the message for the time that was
+    meant. Clocks of several machines differ by less than `CLOCK_DIFFERENCE`.
+    """
+    if not message.attempts or "results" not in message.members:
+        return False
+    try:
+        last_at = parse_timestamp(msgspec.json.decode(message.members["results"], type=list[_Dated])[-1].time)
+    except (msgspec.DecodeError, ValueError, IndexError):
+        return False  # whatever a producer wrote there says nothing about a clock
+    return last_at - now > CLOCK_DIFFERENCE
 
 
 def has_expired(message: Message, now: datetime, deadline_at: datetime | None, rules: RetryRules) -> str | None:

@@ -5,7 +5,7 @@ from relayq.smtp.auth import Credentials
 from relayq.smtp.capabilities import NO_CAPABILITIES, Capabilities
 from relayq.smtp.client import SmtpClient
 from relayq.smtp.commands import Transaction
-from relayq.smtp.data import SLICE_OCTETS, final_size, normalise_line_ends, normalised_slices
+from relayq.smtp.data import SLICE_OCTETS, Normalised, final_size, normalise_line_ends, normalised_slices
 from relayq.smtp.errors import LocalProtocolError, RemoteProtocolError
 from relayq.smtp.events import (
     Broken,
@@ -30,6 +30,7 @@ __all__ = [
     "Delivered",
     "Event",
     "LocalProtocolError",
+    "Normalised",
     "Ready",
     "RecipientAccepted",
     "Refused",

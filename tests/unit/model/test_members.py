@@ -10,6 +10,7 @@ import pytest
 from relayq.model.members import (
     InvalidBodyError,
     decode_members,
+    decode_octets,
     decode_text,
     decode_value,
     encode_members,
@@ -319,3 +320,36 @@ def test_an_inner_object_is_cut_like_the_outer_one() -> None:
     members = slice_object(msgspec.Raw(rb'{"a":"\udc00","b":1e400}'))
 
     assert {name: bytes(raw) for name, raw in members.items()} == {"a": rb'"\udc00"', "b": b"1e400"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Hello.\r\n",
+        "Grüße, 你好, 📰\r\n",
+        "a backslash at the end \\\n",
+        "two \\\\\n",
+        "\\n is no line end, \\\\n neither",
+        "no line end at all ",
+        '"quoted" \t\x01\n',
+    ],
+)
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_a_large_string_decodes_like_a_small_one(line: str, is_ascii: bool) -> None:
+    text = line * (900_000 // len(line))
+    raw = msgspec.Raw(json.dumps(text, ensure_ascii=is_ascii).encode())
+    assert decode_octets(raw) == text.encode()
+
+
+def test_half_a_pair_in_a_large_string_is_told_as_in_a_small_one() -> None:
+    raw = msgspec.Raw(json.dumps("line\n" * 200_000 + "\ud800" + "line\n" * 10).encode())
+    with pytest.raises(ValueError, match="surrogate") as small:
+        decode_text(raw)
+    with pytest.raises(ValueError, match="surrogate") as large:
+        decode_octets(raw)
+    assert str(large.value) == str(small.value)
+
+
+def test_what_is_no_string_is_no_octets() -> None:
+    with pytest.raises(ValueError, match="expected a string"):
+        decode_octets(msgspec.Raw(b"[" + b"1," * 300_000 + b"1]"))

@@ -6,6 +6,7 @@ import itertools
 import math
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from relayq.model import DeliveryError, DeliveryState, Message, Outcome, Reply, ResultType, Scope, parse_address
@@ -22,6 +23,7 @@ from relayq.policy.retry import (
     has_expired,
     is_transient,
     next_attempt_at,
+    was_set_back,
 )
 
 RULES = RetryRules()
@@ -431,3 +433,27 @@ def test_a_first_pick_up_at_the_end_of_the_calendar_is_harmless() -> None:
     assert deadline_of(message(), seen, RULES) == seen
     assert has_expired(message(), NOW, deadline_of(message(), seen, RULES), RULES) is None
     assert decide(failed(S.CONNECT), seen=seen).outcome is Outcome.RETRY
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ('[{"time":"2031-03-01 09:01:05"}]', True),
+        ('[{"time":"2031-03-01 09:01:04"}]', False),
+        ('[{"time":"2031-03-02 09:00:04"},{"time":"2031-03-01 08:00:00"}]', False),
+        ('[{"time":"2031-03-01 08:00:00"},{"state":"rcptto","time":"2031-03-02 09:00:04"}]', True),
+        ('[{"time":"tomorrow"}]', False),
+        ('[{"time":7}]', False),
+        ("[]", False),
+        ("{}", False),
+        ('"\\ud800"', False),
+    ],
+)
+def test_a_last_attempt_in_the_future_tells_that_the_clock_was_set_back(results: str, expected: bool) -> None:
+    tried = msgspec.structs.replace(message(attempts=1), members={"results": msgspec.Raw(results.encode())})
+    assert was_set_back(tried, NOW) is expected
+
+
+def test_a_message_without_an_attempt_tells_nothing_of_the_clock() -> None:
+    assert not was_set_back(message(), NOW)
+    assert not was_set_back(message(attempts=1), NOW)

@@ -64,3 +64,19 @@ def test_content_without_leading_dots_is_not_copied() -> None:
 
 def test_dots_of_a_client_that_does_not_stuff_are_lost() -> None:
     assert unstuff_dots(b".x\r\n.y\r\n") == b"x\r\ny\r\n"
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r", b"", b"\r\n\r\n"])
+@pytest.mark.parametrize("place", [0, SLICE_OCTETS - 1, SLICE_OCTETS, SLICE_OCTETS + 1, 2 * SLICE_OCTETS])
+@pytest.mark.parametrize("what", [b"", b"\n", b"\r", b"\r\n", b"\r\r\n", b"\n\r"])
+def test_a_large_content_is_the_same_as_its_lines(place: int, what: bytes, end: bytes) -> None:
+    line = b"x" * 62 + b"\r\n"
+    mime = (line * (3 * SLICE_OCTETS // len(line)))[:place] + what + line * 3000 + end
+    expected = b"\r\n".join(mime.splitlines()) + b"\r\n"
+    assert normalise_line_ends(mime) == expected
+
+
+def test_a_large_content_that_is_right_already_is_not_copied() -> None:
+    mime = b"a line of a mail\r\n" * 20_000
+    assert normalise_line_ends(mime) is mime
+    assert normalise_line_ends(mime[:-1]) == mime
