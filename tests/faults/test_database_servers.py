@@ -20,7 +20,7 @@ from relayq.ports import MessageStore, StoreAddress, StoreUnavailableError
 from tests.support.engine import eventually
 from tests.support.stores.databases import PASSWORD, USER, DatabaseServer
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 EXPIRE_AT = datetime.now(UTC) + timedelta(hours=1)
 BODY = b"Subject: x\r\n\r\nHello.\r\n" * 100
 

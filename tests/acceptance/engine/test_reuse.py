@@ -100,7 +100,7 @@ DEATHS: dict[str, list[Step]] = {
 
 @pytest.mark.parametrize("death", DEATHS)
 async def test_a_reused_connection_that_turns_out_dead_is_replaced_once_without_a_result(death: str) -> None:
-    async with Engine("smtp-out-timeout-mailfrom=0.2") as engine:
+    async with Engine("smtp-out-timeout-mailfrom=1") as engine:
         server = await engine.serve([*ONE, *DEATHS[death]], FRESH)
         await engine.send(mail("m1"))
         await engine.outcome("m1")
@@ -229,7 +229,7 @@ async def test_a_refusal_is_followed_by_rset_and_the_connection_is_used_again(re
     ids=["550", "421", "garbage", "closed", "reset", "silent"],
 )
 async def test_a_reset_that_goes_wrong_ends_the_connection_and_nothing_else(answer: Any) -> None:
-    async with Engine("smtp-out-timeout-ehlo=0.3") as engine:
+    async with Engine("smtp-out-timeout-ehlo=1") as engine:
         refused = [*opening(), *mailfrom(), *rcptto("550 5.1.1 no"), Expect(rb"RSET\r\n"), *answer]
         server = await engine.serve(refused, FRESH)
         await engine.send(mail("m1"))

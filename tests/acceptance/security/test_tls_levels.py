@@ -191,7 +191,7 @@ async def test_whatever_comes_instead_of_a_handshake_ends_in_one_of_the_results(
         octets = bytes((rng.choice((20, 21, 22, 23)), 3, rng.choice((1, 3)))) + len(body).to_bytes(2, "big") + body
     cut = rng.randrange(len(octets))
     asked = [*opening("STARTTLS"), Expect(rb"STARTTLS\r\n"), Send(b"220 go\r\n"), Expect(rb"\x16\x03")]
-    async with secure_engine("smtp-out-security=required", "smtp-out-timeout-starttls=0.5") as engine:
+    async with secure_engine("smtp-out-security=required") as engine:
         server = await engine.serve([*asked, Send(octets[:cut]), Send(octets[cut:]), Close()], strict=False)
         await engine.send(mail("m1"))
         outcome = await engine.outcome("m1")

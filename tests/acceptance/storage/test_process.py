@@ -29,7 +29,7 @@ async def take(broker: EmbeddedBroker, queue: str) -> dict[str, Any]:
     """The next message of a queue."""
     items: asyncio.Queue[OutboxItem] = asyncio.Queue()
     consumption = await broker.consume(queue, 1, items.put_nowait)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         item = await items.get()
         await broker.settle(item, ())
     await consumption.cancel()
