@@ -21,7 +21,7 @@ _ATTRIBUTE = re.compile(
     r"[\t\n\f\r /]*+(=[^\t\n\f\r />=]*+|[^\t\n\f\r />=]++)"
     r"((?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:\"[^\"]*+\"|'[^']*+'|[^\t\n\f\r >]*+))?+)"
 )
-_REFERENCE = re.compile(r"&#?[a-zA-Z0-9]++;?")
+_LEADING = re.compile(r"(?:[ \t\n\f\r]|&#?[a-zA-Z0-9]++;?)*+")
 # ``type`` decides where an <input> in a table goes, ``shadowrootmode`` what a <template> is.
 _ALWAYS = frozenset(("class", "id", "type", "shadowrootmode"))
 _DOCTYPE = re.compile("<!doctype", re.IGNORECASE)
@@ -69,7 +69,9 @@ class Shapes:
             text_class, usual_blanks = _preformatted_class, _NO_BLANKS
         shape[TEXT::WIDTH] = [
             text
-            and (" " if text in usual_blanks else "x" if "&" not in text and not text.isspace() else text_class(text))
+            and (
+                " " if text in usual_blanks else "x" if text[0] not in _BLANKS and "&" not in text else text_class(text)
+            )
             for text in pieces[TEXT::WIDTH]
         ]
         shape[OPEN::WIDTH] = pieces[OPEN::WIDTH]
@@ -108,8 +110,13 @@ def _text_class(text: str) -> str | None:
     """A text as far as it decides how the tree is built: blank or not."""
     if not text.strip(_BLANKS):
         return " "
-    # A character reference may stand for a blank.
-    return text if "&" in text and not _REFERENCE.sub("", text).strip(_BLANKS) else "x"
+    if "&" in text:  # a character reference may stand for a blank
+        leading = _LEADING.match(text)
+        assert leading is not None, "it may match nothing"
+        if "&" in leading[0]:
+            return text if leading.end() == len(text) else f"{leading[0]}x"
+    # Blanks in front of a text may stay in an element that the text closes, such as <head>.
+    return " x" if text[0] in _BLANKS else "x"
 
 
 def _preformatted_class(text: str) -> str | None:
