@@ -22,6 +22,7 @@ def words(folder: Path, command: str, *more: str) -> list[str]:
         f"--rabbitmq-address=embedded://{folder}/queues.db",
         "--rabbitmq-results=results",
         f"--journal-directory={folder}/journal",
+        *(["--smtp-threads=1"] if command == "run" else []),
     ]
     return [command, "--no-default-config", "--hostname=me.test", *settings, *more]
 

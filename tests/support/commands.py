@@ -48,7 +48,9 @@ def run_here(words: list[str], given: bytes = b"") -> subprocess.CompletedProces
     """What a process with these words would do, without the second that its start takes.
 
     Commands read and write file descriptors, so these are exchanged and not only ``sys.stdout``. There is no terminal.
+    ``run`` has to have one worker: several would be forked from this process, threads and all.
     """
+    assert words[0] != "run" or "--smtp-threads=1" in words, "workers would be forked from this process"
     with ExitStack() as stack:
         source, output, errors = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
         source.write(given)

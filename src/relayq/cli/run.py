@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -51,7 +54,13 @@ def command(words: Sequence[str], no_default_config: bool) -> int:
 
         forked = fork(count)
         if isinstance(forked, socket.socket):
-            return work(forked)
+            try:
+                code = work(forked)
+            except BaseException:
+                traceback.print_exc()
+                code = 70
+            sys.stderr.flush()
+            os._exit(code)  # what the other process had begun is not this one's to finish
         spawned = forked
 
     import uvloop

@@ -113,6 +113,6 @@ async def test_a_reload_changes_file_and_format(tmp_path: Path) -> None:
 )
 def test_what_keeps_it_from_starting(tmp_path: Path, option: str, code: int, text: str) -> None:
     done = Commands(f"embedded://{tmp_path}/queues.db").run(
-        "run", "--rabbitmq-results=results", f"--journal-directory={tmp_path}/journal", option
+        "run", "--rabbitmq-results=results", "--smtp-threads=1", f"--journal-directory={tmp_path}/journal", option
     )
     assert (done.returncode, text in done.stderr.decode()) == (code, True), done.stderr
