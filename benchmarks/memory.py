@@ -45,7 +45,7 @@ GIVE_UP_SECONDS = 600.0
 POLL_SECONDS = 0.05
 QUEUES = ("outbox", "results", "success")
 HEAD = "From: News <news@shop.test>\r\nSubject: The news of the day\r\n"
-LETTERS = "Grüße: diese Zeile hat ein paar andere Buchstaben, und etwa so viele wie in Mails üblich.\r\n"
+LETTERS = "Grüße: diese Zeile hat ein paar andere Buchstaben, und etwa so viele wie in Mails üblich 📰.\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +160,10 @@ class Bench:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _warm_up(self, amqp: RawAmqp, relayq: RelayqProcess) -> None:
-        """Everything that is loaded or made at the first message is there."""
+        """Everything that is loaded or made at the first message is there, the workshop for large ones as well."""
         await fill(amqp, "outbox", message_bodies(10_000, 20), WARM_MESSAGES)
         await self._until(amqp, relayq, WARM_MESSAGES)
-        await fill(amqp, "outbox", _bodies(nested(1000)), 1)
+        await fill(amqp, "outbox", _bodies(nested(MEBIBYTE)), 1)
         await self._until(amqp, relayq, WARM_MESSAGES + 1)
         await self._purge(amqp, "success", "results")
 

@@ -401,6 +401,33 @@ def _engine(record: Record) -> Section:
     return text, {}
 
 
+MEMORY_TEXT = """Of one message of 10 MB alone: how often the mail fits into the growth of all processes of relayq over
+their idle memory. The goal is 3. A large mail that is described as an object is composed in a process of its own: both
+processes hold what goes from one to the other, which is why it takes more."""
+DRAIN_TEXT = """Of very many, of which 20 wait at any time: the goal is at most `rabbitmq-max-memory` and 100 MB. It
+is not met where few large messages fill that limit: it counts bodies as they were consumed, and each has its decoded
+mail, and results in the making, besides."""
+
+
+def _memory(record: Record) -> Section:
+    figures = record["figures"]
+    alone = [
+        (one["kind"], _whole(one["idle_mib"]), _whole(one["peak_mib"]), f"{one['copies']:.1f}")
+        for one in figures["alone"]
+    ]
+    drains = [
+        (many["kind"], _whole(many["messages"]), _whole(many["max_memory_mib"]), _whole(many["idle_mib"]),
+         _whole(many["peak_mib"]))
+        for many in figures["drains"]
+    ]  # fmt: skip
+    text = f"## Memory for large messages\n\n{MEMORY_TEXT}\n\n"
+    text += _table(("Content", "idle, MiB", "peak, MiB", "copies"), alone)
+    if drains:
+        head = ("Content", "messages", "`rabbitmq-max-memory`, MB", "idle, MiB", "peak, MiB")
+        text += f"\n\n{DRAIN_TEXT}\n\n" + _table(head, drains)
+    return text, {}
+
+
 SECTIONS: dict[str, Callable[[Record], Section]] = {
     "macro": _macro,
     "stages": _stages,
@@ -416,6 +443,7 @@ SECTIONS: dict[str, Callable[[Record], Section]] = {
     "compose_template": _composing("Personalising", "Templates are compiled already where nothing else is said."),
     "compose_responsive": _composing("Composing described messages", "From the JSON object to the octets."),
     "compose_engine": _engine,
+    "memory": _memory,
     "soak": _soak,
 }
 

@@ -49,8 +49,14 @@ def serve(source: BinaryIO, target: BinaryIO) -> None:
     # Processor time: on a busy machine a message must not fail because others were served first.
     maker = Maker(msgspec.msgpack.decode(rules, type=MakingRules), time.process_time, _make_boundary)
     _write(target, b"")
-    while (frame := _read(source)) is not None:
-        _write(target, encode_frame_body(maker.make(_decode_order(frame))))
+    while (order := _read_order(source)) is not None:
+        _write(target, encode_frame_body(maker.make(order)))
+
+
+def _read_order(source: BinaryIO) -> Order | Conversion | None:
+    """The next one; its frame is gone when it is made, for both hold the whole of a large message."""
+    frame = _read(source)
+    return None if frame is None else _decode_order(frame)
 
 
 def _read(source: BinaryIO) -> bytes | None:

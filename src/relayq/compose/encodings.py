@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 import codecs
 import encodings.aliases
+import io
 import re
 
 import msgspec
@@ -20,6 +21,7 @@ IDENTITY_ENCODINGS = frozenset(("7bit", "8bit", "binary"))
 
 _COLUMNS = 76
 _LINE_OCTETS = _COLUMNS // 4 * 3
+_BLOCK_OCTETS = _LINE_OCTETS * 1024
 
 _BROKEN_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*+(?:\r?\n|\Z))")
 _PADDED_SOFT_BREAK = re.compile(rb"=[ \t]++(?=\r?\n|\Z)")
@@ -109,6 +111,18 @@ def decode_quoted_printable(body: bytes) -> bytes:
 
 def encode_base64(octets: bytes) -> bytes:
     """Base64 in lines of 76 characters; no line break behind the last one."""
+    if len(octets) <= _BLOCK_OCTETS:
+        return _encode_lines(octets)
+    # The lines of a large content, as objects, would take more memory than the content.
+    whole, blocks = io.BytesIO(), memoryview(octets)
+    for at in range(0, len(octets), _BLOCK_OCTETS):
+        if at:
+            whole.write(b"\r\n")
+        whole.write(_encode_lines(blocks[at : at + _BLOCK_OCTETS]))
+    return whole.getvalue()
+
+
+def _encode_lines(octets: bytes | memoryview) -> bytes:
     encoded = pybase64.b64encode(octets)
     return b"\r\n".join([encoded[at : at + _COLUMNS] for at in range(0, len(encoded), _COLUMNS)])
 

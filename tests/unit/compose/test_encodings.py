@@ -202,3 +202,11 @@ def test_to_octets(charset: str | None, text: str, octets: bytes, named: str | N
 def test_unlabelled_octets_are_utf8_or_windows_1252() -> None:
     assert decode_unlabelled("ü€".encode()) == "ü€"
     assert decode_unlabelled(bytes(range(128, 256))).encode("latin-1", "replace").count(b"?") == 27
+
+
+@pytest.mark.parametrize("size", [58_367, 58_368, 58_369, 116_736, 116_737, 200_000])
+def test_large_base64_has_the_lines_of_the_whole(size: int) -> None:
+    octets = (bytes(range(256)) * (size // 256 + 1))[:size]
+    expected = base64.encodebytes(octets).replace(b"\n", b"\r\n").removesuffix(b"\r\n")
+    assert encode_base64(octets) == expected
+    assert len(expected) == base64_size(size)
