@@ -212,6 +212,7 @@ class AmqpConnection(asyncio.Protocol):
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
+        self._is_flush_planned = True  # what is written by those who are called leaves with the rest
         if self._before_flush:
             callbacks, self._before_flush = self._before_flush, []
             for callback in callbacks:
