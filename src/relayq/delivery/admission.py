@@ -284,7 +284,7 @@ class Admission:
 
     def _confine(self, queue: _Queue, *, is_parked: bool, is_crowded: bool) -> None:
         """Keep what a destination that is too slow starts in time; with room in the window, a whole queue."""
-        keep = queue.startable if is_crowded else max(self.limits.max_queue, queue.startable)
+        keep = max(queue.startable, 1 if is_crowded else self.limits.max_queue)
         if not is_parked:
             queue.limit = keep
         self._trim(queue, keep)

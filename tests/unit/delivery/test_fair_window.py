@@ -161,7 +161,7 @@ def test_the_others_keep_their_turns_beside_a_bad_destination(bad: dict[str, flo
 def test_in_the_long_run_it_holds_hardly_any_of_the_window() -> None:
     model = Model(mixed(["dead.test"]), {"dead.test": 0.0}, most=MOST)
     model.run(10.0)
-    assert [ticket.is_fetched for ticket in model.lines["dead.test"]] in ([], [True])
+    assert len(model.lines["dead.test"]) <= 2
     assert model.most_waiting["dead.test"] <= PREFETCH
 
 
