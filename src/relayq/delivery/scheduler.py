@@ -70,6 +70,8 @@ _LOOK_AGAIN = frozenset((STOPPING, BLOCKED, ITEMS_LOST))
 CLOSING_SECONDS = 5.0
 """How long sessions may take to say goodbye at an orderly stop."""
 SWEEP_SECONDS = 0.5
+COPIES = 2.2
+"""Room a body takes, with what is decoded of it beside it (`benchmarks/memory.py`)."""
 WARN_SECONDS = 60.0
 RESUME_SECONDS = 10.0
 RUNNING_SECONDS = 0.25
@@ -167,6 +169,7 @@ class Scheduler:
         self._blocked_since: float | None = None
         self._silent_until: dict[str, float] = {}
         self._is_stopping = False
+        self._is_full = False
         self._consumption: Consumption | None = None
         self._resuming: asyncio.Task[None] | None = None
         self._resume_at = 0.0
@@ -217,7 +220,7 @@ class Scheduler:
 
     async def start(self) -> None:
         """Begin to consume."""
-        self._consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self.accept)
+        self._consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self._receive)
         self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     async def stop(self, grace: float) -> None:
@@ -257,8 +260,7 @@ class Scheduler:
     def _requeue(self, item: OutboxItem) -> None:
         self._done(item)
         self._ledger.owe(item)
-        if item.is_held:
-            self._broker.requeue(item)
+        self._return(item)
 
     # --- BrokerListener ---------------------------------------------------------------------------------------------
 
@@ -310,19 +312,56 @@ class Scheduler:
     def _resume_consuming(self) -> None:
         """Ask for messages if none are asked for; after a refusal again, or nothing would ever start."""
         now = self._clock.monotonic()
-        is_wanted = self._consumption is None and not self._is_stopping and self._sweeper is not None
+        may_start = not self._is_stopping and not self._is_full and self._sweeper is not None
+        is_wanted = self._consumption is None and may_start
         if is_wanted and now >= self._resume_at and (self._resuming is None or self._resuming.done()):
             self._resume_at = now + RESUME_SECONDS
             self._resuming = self._run(self._consume_again())
 
     async def _consume_again(self) -> None:
-        consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self.accept)
+        consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self._receive)
         if self._is_stopping:
             await consumption.cancel()
         else:
             self._consumption = consumption
 
     # --- one message ------------------------------------------------------------------------------------------------
+
+    def _receive(self, item: OutboxItem) -> None:
+        """Take what the broker hands out, or send it back when it is more than memory has room for."""
+        if self._held and self._memory + COPIES * len(item.body) > self._rules.max_memory:
+            self._send_back(item)
+        else:
+            self.accept(item)
+
+    def _send_back(self, item: OutboxItem) -> None:
+        """Ask for nothing until there is room again, and then for as many as fit: bodies are larger than expected."""
+        if not item.redelivered:
+            self._ledger.owe(item)
+        self._is_full = True
+        if self._consumption is not None:
+            self._prefetch = min(self._prefetch, self._fitting(0.5))
+            self._stop_consuming()
+            self._warn_seldom(
+                f"rabbitmq-max-memory ({self._rules.max_memory} octets) is full: some messages go back to the outbox,"
+                f" and {self._prefetch} are taken at a time"
+            )
+        self._loop.call_soon(self._return, item)  # behind the cancelling, else it would come again at once
+
+    def _return(self, item: OutboxItem) -> None:
+        if item.is_held:
+            self._broker.requeue(item)
+
+    @property
+    def _memory(self) -> float:
+        """Octets that the messages in hand take."""
+        return COPIES * self._held_bytes + self._pipeline.added_octets
+
+    def _fitting(self, share: float) -> int:
+        """How many messages like those in hand have room in a share of the memory."""
+        if not self._held:
+            return self._rules.prefetch
+        return max(1, int(share * self._rules.max_memory * self._held / max(self._memory, 1.0)))
 
     def accept(self, item: OutboxItem) -> None:
         """Take what the broker hands out."""
@@ -615,28 +654,34 @@ class Scheduler:
         now = self._clock.monotonic()
         self._admission.sweep(now, self._held - self._parked.fetched, self._parked.count)
         self._pool.sweep()
+        if self._memory < 0.5 * self._rules.max_memory:
+            self._is_full = False
         if self._blocked_since is None:
             self._resume_consuming()
         elif now - self._blocked_since > self._rules.max_hold:
             self._stop_consuming_while_blocked()
         self._scale_prefetch()
-        self._parked.sweep(may_drain=self._blocked_since is None and self._held_bytes < 0.75 * self._rules.max_memory)
+        self._parked.sweep(may_drain=self._blocked_since is None and self._memory < 0.75 * self._rules.max_memory)
 
-    def _stop_consuming_while_blocked(self) -> None:
+    def _stop_consuming(self) -> None:
         if self._consumption is not None:
             consumption, self._consumption = self._consumption, None
             self._run(consumption.cancel())
+
+    def _stop_consuming_while_blocked(self) -> None:
+        self._stop_consuming()
         self._parked.stop()
         self._give_up_not_started()
 
     def _scale_prefetch(self) -> None:
         """Fewer messages at a time while the bodies held are large (spec amqp.md 5)."""
         limit, prefetch = self._rules.max_memory, self._prefetch
-        held_bytes = self._held_bytes + self._pipeline.added_octets
-        if held_bytes > 0.75 * limit:
-            prefetch = max(self._prefetch // 2, min(self._rules.min_prefetch, self._rules.prefetch))
-        elif held_bytes < 0.5 * limit:
-            prefetch = min(self._prefetch * 2, self._rules.prefetch)
+        if self._memory > 0.75 * limit:
+            # Below the configured minimum only where not even that many have room.
+            least = min(self._rules.min_prefetch, self._rules.prefetch, self._fitting(1.0))
+            prefetch = max(prefetch // 2, least)
+        elif self._memory < 0.5 * limit:
+            prefetch = min(prefetch * 2, self._rules.prefetch, max(prefetch, self._fitting(0.75)))
         if prefetch != self._prefetch and self._consumption is not None:
             self._prefetch = prefetch
             self._run(self._consumption.set_prefetch(prefetch))

@@ -125,7 +125,7 @@ async def test_a_message_that_may_start_becomes_a_job(front: Front) -> None:
 
 
 async def test_fewer_messages_are_taken_while_large_ones_are_held(front: Front) -> None:
-    await front.send(*(mail(f"m{number}", mime="x" * 1500) for number in range(6)))
+    await front.send(*(mail(f"m{number}", mime="x" * 600) for number in range(6)))
     await eventually(lambda: len(front.pipeline.jobs) == 6, "they start")
     for expected in (4, 2, 2):
         front.sweep()
@@ -141,6 +141,30 @@ async def test_fewer_messages_are_taken_while_large_ones_are_held(front: Front) 
         assert front.prefetch == expected
     await eventually(lambda: front.scheduler._tasks == set(), "the broker knows")
     assert front.broker._consumptions[0].prefetch == 8
+
+
+async def test_what_memory_has_no_room_for_goes_back_and_comes_again(front: Front) -> None:
+    await front.send(*(mail(f"m{number}", mime="x" * 1500) for number in range(6)))
+    await eventually(lambda: not front.scheduler.is_consuming, "it is full")
+    assert len(front.pipeline.jobs) == front.scheduler.held == 2
+    assert front.prefetch == 1
+    assert any("rabbitmq-max-memory" in text for text in map(str, front.observer.warnings))
+    front.sweep()
+    assert not front.scheduler.is_consuming, "nothing has become free"
+    front.pipeline.go.set()
+    await eventually(lambda: front.scheduler.held == 0, "they are settled")
+    for _ in range(4):
+        front.clock.advance(10.0)
+        front.sweep()
+        await eventually(lambda: front.scheduler.is_consuming and front.scheduler.held == 0, "it goes on")
+    assert len(front.pipeline.jobs) == len({job.item.body for job in front.pipeline.jobs}) == 6
+
+
+async def test_one_that_is_larger_than_memory_is_taken_alone(front: Front) -> None:
+    await front.send(mail("m1", mime="x" * 20_000))
+    await eventually(lambda: len(front.pipeline.jobs) == 1, "it starts")
+    front.pipeline.go.set()
+    await eventually(lambda: front.scheduler.held == 0, "it is settled")
 
 
 async def test_a_message_due_in_a_moment_waits_here_and_is_forgotten_when_it_is_lost(front: Front) -> None:
