@@ -34,7 +34,7 @@ test-all: setup servers ## every test, async ones on uvloop and on plain asyncio
 
 FAULTS := $(addprefix tests/faults/test_,links.py deaths.py shortages.py full_disks.py clocks.py)
 
-test-faults: setup servers ## bad lines, deaths, shortages, clocks that jump; minutes; writes docs/reference/reliability.md
+test-faults: setup servers ## bad lines, deaths, shortages, clocks that jump; minutes; writes docs/reliability.md
 	rm -f .cache/faults.jsonl
 	RELAYQ_FAULT_REPORT=.cache/faults.jsonl $(BIN)/pytest $(FAULTS) $(PYTEST_ARGS)
 	$(BIN)/python scripts/generate_reliability.py .cache/faults.jsonl

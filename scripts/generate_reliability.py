@@ -1,4 +1,4 @@
-"""Write what the fault suite saw into docs/reference/reliability.md.
+"""Write what the fault suite saw into docs/reliability.md.
 
     python scripts/generate_reliability.py report.jsonl
 
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[1] / "docs" / "reference" / "reliability.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 
 
 def disasters(rows: list[dict[str, Any]]) -> str:

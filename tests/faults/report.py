@@ -1,4 +1,4 @@
-"""Collects what the fault suite saw, for docs/reference/reliability.md."""
+"""Collects what the fault suite saw, for docs/reliability.md."""
 
 from __future__ import annotations
 

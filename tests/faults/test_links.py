@@ -1,6 +1,6 @@
 """Bad lines between relayq and everything it talks to: every message gets its final result, whatever the line does.
 
-`make test-faults` runs this suite and writes what came out into docs/reference/reliability.md.
+`make test-faults` runs this suite and writes what came out into docs/reliability.md.
 """
 
 from __future__ import annotations

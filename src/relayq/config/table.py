@@ -200,7 +200,7 @@ _BROKER = (
     _row("rabbitmq-consumers", integer(1, 64), "1", _B, _FIXED, "Consuming connections of each worker.", only("1")),
     _row("rabbitmq-publishers", integer(1, 64), "1", _B, _FIXED, "Publishing connections of each worker.", only("1")),
     _row("rabbitmq-qos", integer(1, 65535), "1000", _A, _R, "Messages a consumer holds at once.", YES),
-    _row("rabbitmq-minqos", integer(1, 65535), "100", _B, _R, "Scaling back never goes below this.", YES),
+    _row("rabbitmq-minqos", integer(1, 65535), "100", _B, _R, "Never scaled below this unless memory is short.", YES),
     _row("rabbitmq-flush-qos", integer(1, 65535), "1000", _B, _R, "Messages held while parking queues drain.", YES),
     _row("rabbitmq-throttle", integer(1, 65535), "100", _B, _R, "Unconfirmed publishes of one publisher.", YES),
     _row("rabbitmq-encoding", one_of("gzip", empty=None), "", _B, _R, "Compress what is published.", YES),

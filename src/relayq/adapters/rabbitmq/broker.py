@@ -194,8 +194,13 @@ class RabbitMqBroker:
                 submit = publisher.submit_in_burst
         settlement = Settlement(self._loop.create_future(), len(publications), item)
         for publication in publications:
-            submit(PendingPublish(publication, settlement, publication.body))
+            submit(PendingPublish(publication, settlement, publication.body, self._due(publication)))
         return settlement.future
+
+    def _due(self, publication: Publication) -> float:
+        if publication.due_at is None:
+            return 0.0
+        return self._clock.monotonic() + (publication.due_at - self._clock.now()).total_seconds()
 
     async def close(self) -> None:
         """Flush acknowledgements, stop consuming, close all connections. Idempotent."""

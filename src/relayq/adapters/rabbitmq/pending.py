@@ -50,6 +50,7 @@ class PendingPublish(msgspec.Struct, eq=False):
 
     Attributes:
         body: As published, perhaps compressed.
+        due: Monotonic instant before which it is not to come back. The wall clock may be set while it waits here.
         queue: Routing key of the last publish; a delayed copy goes to a delay queue.
         block: Encoded properties of the last publish.
         sent_at: When it was last published, by the clock of the event loop.
@@ -61,6 +62,7 @@ class PendingPublish(msgspec.Struct, eq=False):
     publication: Publication
     settlement: Settlement
     body: bytes
+    due: float = 0.0
     queue: str = ""
     block: bytes = b""
     sent_at: float = 0.0
@@ -111,14 +113,13 @@ class MessageEncoder:
             if pending.is_unparkable or not self._options.declare:
                 return delay_queue(outbox, FALLBACK_SECONDS)
             return publication.parking.queue(outbox)
-        return publication.queue if publication.due_at is None else self._delay_queue(publication)
+        return publication.queue if publication.due_at is None else self._delay_queue(pending)
 
-    def _delay_queue(self, publication: Publication) -> str:
+    def _delay_queue(self, pending: PendingPublish) -> str:
         """The largest N below the seconds left + 1 (spec amqp.md 10)."""
-        assert publication.due_at is not None
-        left = (publication.due_at - self._clock.now()).total_seconds()
+        left = pending.due - self._clock.monotonic()
         if left < 1:
-            return publication.queue
+            return pending.publication.queue
         return self._delay_queues[bisect_left(self._ladder, left + 1) - 1]
 
     def block(self, pending: PendingPublish, queue: str) -> bytes:
