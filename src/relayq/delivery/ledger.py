@@ -135,11 +135,18 @@ class OutcomeLedger:
     def acknowledge(self, item: OutboxItem) -> None:
         """Settle a redelivery whose outcome is published, here or by another process.
 
-        This acknowledgement may get lost like the one before: it is remembered in the same way.
+        This acknowledgement may get lost like the one before: it is remembered in the same way. If the broker has taken
+        the item back meanwhile there is none, and the message certainly comes again.
         """
-        self._acknowledge(item)
         now = self._now()
-        self._remember(now, LedgerEntry(key_of(item), self._epoch))
+        entry = LedgerEntry(key_of(item), self._epoch)
+        if item.is_held:
+            self._acknowledge(item)
+            self._remember(now, entry)
+        else:
+            entry.is_settled = True
+            self._list(entry, self._certain)
+            self._lost.append((now + LOST_SECONDS, entry))
         self._drop(now)
 
     def answer(self, key: bytes, asker: Callable[[bool], None], *, is_unique: bool) -> bool:

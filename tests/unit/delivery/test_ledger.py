@@ -440,3 +440,15 @@ def test_twins_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) 
             desk.ledger.begin(Item(b"%d" % number))
 
     assert len(desk.ledger._twins) == 3
+
+
+def test_what_the_broker_took_back_before_another_process_answered_comes_again() -> None:
+    """The answer said that its outcome is published, but nothing could be acknowledged."""
+    desk = Desk(is_shared=True)
+    desk.ledger.channel_lost()
+    desk.ledger.acknowledge(Item(redelivered=True, is_held=False))
+    assert desk.acknowledged == []
+    again = Item(redelivered=True)
+    assert desk.ledger.matches(again)
+    assert desk.acknowledged == [again]
+    assert not desk.ledger.matches(Item(redelivered=True)), "it stands for one redelivery"
