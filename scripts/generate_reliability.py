@@ -15,32 +15,35 @@ from typing import Any
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 
 
-def disasters(rows: list[dict[str, Any]]) -> str:
-    """What happened to the installation, as Markdown."""
-    lines = [
-        "| What happens | Broker | Messages | Lost | Twice | of these unexplained | Told twice | All final after |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row['fault']} | {row['broker']} | {row['messages']} | {row['lost']} | {row['doubled']} "
-        f"| {row['unexplained']} | {row['told_twice']} | {row['seconds']} s |"
-        for row in rows
-    ]
+COUNTS = {"Messages": "messages", "Lost": "lost"}
+LINES = {"Line to": "line", "Fault": "fault", **COUNTS, "Received twice": "doubled"}
+DISASTERS = {"What happens": "fault", "Broker": "broker", **COUNTS, "Twice": "doubled"}
+UNEXPLAINED = {"of these unexplained": "unexplained"}
+END = {"All final after": "seconds"}
+
+
+def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
+    """Rows as Markdown; the first two columns are words.
+
+    Args:
+        rows: What the suite wrote down.
+        columns: Titles, and the members they show.
+    """
+    lines = [f"| {' | '.join(columns)} |", "|---|---|" + "---:|" * (len(columns) - 2)]
+    for row in rows:
+        shown = (f"{row[name]} s" if name == "seconds" else str(row[name]) for name in columns.values())
+        lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
 def bad_lines(rows: list[dict[str, Any]]) -> str:
     """Bad lines, as Markdown."""
-    lines = [
-        "| Line to | Fault | Messages | Lost | Received twice | of these unexplained | All final after |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row['line']} | {row['fault']} | {row['messages']} | {row['lost']} | {row['doubled']} "
-        f"| {row['unexplained']} | {row['seconds']} s |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return table(rows, LINES | UNEXPLAINED | END)
+
+
+def disasters(rows: list[dict[str, Any]]) -> str:
+    """What happened to the installation, as Markdown."""
+    return table(rows, DISASTERS | UNEXPLAINED | {"Told twice": "told_twice"} | END)
 
 
 def replaced(page: str, name: str, text: str) -> str:
@@ -58,10 +61,10 @@ def main(arguments: list[str]) -> int:
         return 64
     rows = [json.loads(line) for line in Path(arguments[0]).read_text(encoding="utf-8").splitlines()]
     page = PAGE.read_text(encoding="utf-8")
-    for name, kind, table in (("lines", "line", bad_lines), ("disasters", "disaster", disasters)):
+    for name, kind, write in (("lines", "line", bad_lines), ("disasters", "disaster", disasters)):
         chosen = [row for row in rows if row["kind"] == kind]
         if chosen:
-            page = replaced(page, name, table(chosen))
+            page = replaced(page, name, write(chosen))
     PAGE.write_text(page, encoding="utf-8")
     print(f"{len(rows)} cases in {PAGE.name}; lost: {sum(row['lost'] for row in rows)}")
     return 0

@@ -14,6 +14,7 @@ import pytest
 from tests.faults.report import is_reporting
 from tests.faults.scene import Scene, Strike, check, folders_in
 from tests.support.fleet import is_gone, kill, until
+from tests.support.mail_drop import MailDrop
 from tests.support.servers import RabbitMqNode
 
 MESSAGES = 400 if is_reporting() else 60
@@ -38,22 +39,24 @@ async def kill_supervisors(scene: Scene) -> None:
         scene.start()
 
 
+async def kill_again_and_again(scene: Scene, victim: RabbitMqNode | MailDrop) -> None:
+    """A server beside relayq, which comes back each time."""
+    for _ in range(ROUNDS):
+        await scene.random_moment(ROUNDS)
+        await asyncio.to_thread(victim.kill)
+        await asyncio.to_thread(victim.start)
+
+
 async def kill_brokers(scene: Scene) -> None:
     """It comes back with what it had confirmed."""
     assert scene.node is not None
-    for _ in range(ROUNDS):
-        await scene.random_moment(ROUNDS)
-        await asyncio.to_thread(scene.node.kill)
-        await asyncio.to_thread(scene.node.start)
+    await kill_again_and_again(scene, scene.node)
 
 
 async def kill_receivers(scene: Scene) -> None:
     """It forgets its open transactions, and keeps what it had accepted."""
     assert scene.drop is not None
-    for _ in range(ROUNDS):
-        await scene.random_moment(ROUNDS)
-        await asyncio.to_thread(scene.drop.kill)
-        await asyncio.to_thread(scene.drop.start)
+    await kill_again_and_again(scene, scene.drop)
 
 
 VICTIMS: dict[str, Strike] = {
