@@ -206,10 +206,10 @@ class Broker(Protocol):
     def settle(self, item: OutboxItem, publications: Sequence[Publication]) -> Awaitable[None]:
         """Publish everything, and once all of it is confirmed acknowledge the item.
 
-        The publications are taken over before this returns and leave at once; only copies that wait at the broker anyway
-        (delayed or parked) may be kept back for a moment, to leave together. The awaitable completes when all are
-        confirmed and the acknowledgement is on its way too. It keeps trying across reconnects; it may be cancelled only
-        when the process ends. No publications: acknowledge at once.
+        The publications are taken over before this returns and leave at once; only copies that wait at the broker
+        anyway (delayed or parked) may be kept back for a moment, to leave together. The awaitable completes when all
+        are confirmed and the acknowledgement is on its way too. It keeps trying across reconnects; it may be cancelled
+        only when the process ends. No publications: acknowledge at once.
 
         Raises:
             PublicationTooLargeError: Of a copy for the outbox; the item is not acknowledged, and can be settled with
