@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from relayq.cli.configuration import PASS_THROUGH, SETTINGS_NOTE, load_settings_alone, takes_settings
+from relayq.config import ExitCode
 
 if TYPE_CHECKING:
     from relayq.config import Settings
@@ -58,7 +59,7 @@ def command(words: Sequence[str], no_default_config: bool) -> int:
                 code = work(forked)
             except BaseException:
                 traceback.print_exc()
-                code = 70
+                code = ExitCode.INTERNAL
             sys.stderr.flush()
             os._exit(code)  # what the other process had begun is not this one's to finish
         spawned = forked
