@@ -1,7 +1,8 @@
 """``relayq results``: print result messages, one JSON line or table row each (spec operations.md 15).
 
 A message is acknowledged after its line was written, so a pager that is closed, a full disk or a crash leaves what was
-not shown in the queue; what was on its way at that moment may be shown twice.
+not shown in the queue; what was on its way at that moment may be shown twice. A signal lets lines that are on their way
+get there.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 TIME_LIMIT: Final = 30.0
 """Seconds for reaching the broker."""
+GRACE_TIME: Final = 2.0
+"""Seconds that a signal leaves to lines on their way to be written and acknowledged."""
 IDLE_TIME: Final = 1.0
 """Seconds without a message after which the queues count as empty: brokers do not tell."""
 PREFETCH: Final = 500
@@ -52,6 +55,7 @@ class ResultsOptions:
         peek: Give everything back at the end.
         render: One message as octets to write, with its line end.
         idle_time: Seconds after which empty queues end the command.
+        grace_time: Seconds that lines on their way have when the command is ended.
     """
 
     queues: tuple[str, ...]
@@ -60,6 +64,7 @@ class ResultsOptions:
     peek: bool
     render: Callable[[OutboxItem], bytes]
     idle_time: float = IDLE_TIME
+    grace_time: float = GRACE_TIME
 
 
 @click.command(
@@ -189,6 +194,17 @@ class ResultPrinter:
         return items
 
     async def _show(self, items: list[OutboxItem]) -> None:
+        showing = asyncio.ensure_future(self._write_and_let_go(items))
+        try:
+            await asyncio.shield(showing)
+        except asyncio.CancelledError:
+            # What is out already must not come again; but who does not read must not keep the command.
+            await asyncio.wait((showing,), timeout=self._options.grace_time)
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+            raise
+
+    async def _write_and_let_go(self, items: list[OutboxItem]) -> None:
         try:
             await self._write(b"".join(map(self._options.render, items)))
         except BaseException:

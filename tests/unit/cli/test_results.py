@@ -130,6 +130,46 @@ async def test_follow_goes_on_until_cancelled(broker: MemoryBroker) -> None:
     assert not broker.unsettled
 
 
+class SlowOutput(Output):
+    """Writes when it is allowed to, like a pipe that is full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.allowed = asyncio.Event()
+
+    async def __call__(self, octets: bytes) -> None:
+        self.asked.set()
+        await self.allowed.wait()
+        await super().__call__(octets)
+
+
+async def test_what_is_being_written_when_the_command_ends_is_acknowledged(broker: MemoryBroker) -> None:
+    output = SlowOutput()
+    printing = asyncio.ensure_future(ResultPrinter(broker, options(follow=True, grace_time=60.0), output).print())
+    await output.asked.wait()
+    printing.cancel()
+    await asyncio.sleep(0)
+    output.allowed.set()
+    with pytest.raises(asyncio.CancelledError):
+        await printing
+    assert output.octets.count(b"\n") == 5
+    assert not broker.ready("results")
+    assert not broker.unsettled
+
+
+async def test_an_output_that_nobody_reads_does_not_keep_the_command(broker: MemoryBroker) -> None:
+    output = SlowOutput()
+    printing = asyncio.ensure_future(ResultPrinter(broker, options(follow=True, grace_time=0.01), output).print())
+    await output.asked.wait()
+    printing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await printing
+    assert output.octets == b""
+    assert len(broker.ready("results")) == 5
+    assert not broker.settled
+
+
 async def test_nothing_there_is_no_error() -> None:
     output = Output()
     assert await ResultPrinter(MemoryBroker(ManualClock()), options(), output).print() == 0
