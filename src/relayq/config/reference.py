@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _INTRODUCTION = f"""\
 # Settings
 
-<!-- Written by scripts/generate_settings_reference.py from src/relayq/config/table.py. Do not edit. -->
+<!-- Written by scripts/generate_settings_reference.py from src/relayq/config/table. Do not edit. -->
 
 A value comes from the strongest of these places that names the setting:
 

@@ -1,4 +1,4 @@
-"""What one row of the settings table says; the rows themselves are in ``table.py``."""
+"""What one row of the settings table says; the rows themselves are in ``table``."""
 
 from __future__ import annotations
 
