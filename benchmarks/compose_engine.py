@@ -31,7 +31,7 @@ from benchmarks.compose_css import newsletter
 from benchmarks.record import machine, write_record
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.memory import MemoryBroker, MemoryResolver, RecordingObserver
-from relayq.app import Worker, spare_the_collector
+from relayq.app import Worker, World, spare_the_collector
 from relayq.compose import PrivateKeys, parse_signing_keys, sign_message
 from relayq.config import load, parse_options
 from relayq.ports import Properties, Publication, QueueRole
@@ -132,9 +132,7 @@ async def deliver(port: int, count: int, facts: Facts, workers: int) -> Figures:
     worker = Worker(
         settings,
         observer=RecordingObserver(),
-        resolver=resolver,
-        broker=lambda listener: MemoryBroker(clock, listener),
-        clock=clock,
+        world=World(resolver=resolver, broker=lambda listener: MemoryBroker(clock, listener), clock=clock),
     )
     broker = worker.broker
     assert isinstance(broker, MemoryBroker)

@@ -26,7 +26,7 @@ from benchmarks.support import message_bodies
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.memory import MemoryBroker, MemoryResolver, RecordingObserver
 from relayq.adapters.memory.observer import SessionClosed, SessionOpened
-from relayq.app import Worker, spare_the_collector
+from relayq.app import Worker, World, spare_the_collector
 from relayq.config import load, parse_options
 from relayq.ports import Properties, Publication, QueueRole
 from tests.support.ports import free_port
@@ -55,9 +55,7 @@ async def run(sessions: int, messages: int, size: int, port: int) -> dict[str, f
     worker = Worker(
         settings,
         observer=observer,
-        resolver=resolver,
-        broker=lambda listener: MemoryBroker(clock, listener),
-        clock=clock,
+        world=World(resolver=resolver, broker=lambda listener: MemoryBroker(clock, listener), clock=clock),
     )
     broker = worker.broker
     assert isinstance(broker, MemoryBroker)

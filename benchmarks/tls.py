@@ -32,7 +32,7 @@ from relayq.adapters.clock import SystemClock
 from relayq.adapters.memory import MemoryBroker, MemoryResolver, RecordingObserver
 from relayq.adapters.sockets import SocketNetwork
 from relayq.adapters.tls import TlsOptions, make_context
-from relayq.app import Worker
+from relayq.app import Worker, World
 from relayq.config import load, parse_options
 from relayq.ports import Properties, Publication, QueueRole
 from tests.support.ports import free_port
@@ -88,10 +88,12 @@ async def deliver(
     worker = Worker(
         settings,
         observer=RecordingObserver(),
-        resolver=resolver,
-        network=network,
-        broker=lambda listener: MemoryBroker(clock, listener),
-        clock=clock,
+        world=World(
+            resolver=resolver,
+            network=network,
+            broker=lambda listener: MemoryBroker(clock, listener),
+            clock=clock,
+        ),
     )
     broker = worker.broker
     assert isinstance(broker, MemoryBroker)

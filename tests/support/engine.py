@@ -34,7 +34,7 @@ from typing import Any, Self
 import relayq
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.memory import MemoryBroker, MemoryResolver, RecordingObserver
-from relayq.app import Worker
+from relayq.app import Worker, World
 from relayq.config import Settings, load, parse_options
 from relayq.ports import Clock, MessageStore, Properties, Publication, QueueRole
 from relayq.trial import ReceivedMessage, Sink
@@ -223,11 +223,13 @@ class Engine:
         self.worker = Worker(
             self._settings,
             observer=self.observer,
-            resolver=self.resolver,
-            network=self._network,
-            broker=lambda listener: MemoryBroker(self.clock, listener),
-            clock=self.clock,
-            store=self._store,
+            world=World(
+                resolver=self.resolver,
+                network=self._network,
+                broker=lambda listener: MemoryBroker(self.clock, listener),
+                clock=self.clock,
+                store=self._store,
+            ),
         )
         assert isinstance(self.worker.broker, MemoryBroker)
         self.broker = self.worker.broker

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.memory import MemoryResolver, RecordingListener, RecordingObserver
 from relayq.adapters.rabbitmq import Endpoint, RabbitMqBroker, RabbitMqInspector, RabbitMqOptions
-from relayq.app import Worker
+from relayq.app import Worker, World
 from relayq.ports import MessageStore, OutboxItem, Properties, Publication, QueueRole
 from relayq.trial import ReceivedMessage, Sink, parse_script
 from tests.support.engine import DOMAIN, OUTBOX, PATIENCE, eventually, settings_for
@@ -110,8 +110,7 @@ class RabbitMqEngine:
         self.worker = Worker(
             self._settings,
             observer=self.observer,
-            resolver=self.resolver,
-            store=self._store,
+            world=World(resolver=self.resolver, store=self._store),
             log=lambda level, text: self.lines.append((level, text)),
         )
         async with asyncio.timeout(60):

@@ -1,7 +1,9 @@
-"""Composing without delivering: the parts of a worker that make content, and what they ask of the world."""
+"""The parts of a worker that make content and what they ask of the world; composing without delivering."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
 import secrets
 import ssl
@@ -14,6 +16,7 @@ from relayq.adapters.database import open_database, rule_tables
 from relayq.adapters.dns import DnsResolver
 from relayq.adapters.memory import LocalWorkshop, MemoryFetcher, MemoryResolver, RecordingObserver
 from relayq.adapters.store import check_engine, open_store
+from relayq.adapters.workshop import ProcessWorkshop
 from relayq.app import rules
 from relayq.compose import SigningKey
 from relayq.compose.making import Maker
@@ -25,6 +28,73 @@ from relayq.delivery.download_store import DownloadStore
 from relayq.delivery.downloads import Downloads
 from relayq.delivery.rule_keeper import RuleKeeper
 from relayq.ports import Clock, DownloadError, Fetched, Fetcher, Observer, Resolver
+
+_MAX_WORKSHOP_SIZE = 8
+
+
+class Composing:
+    """The parts of a worker that make content: built, started, reconfigured and closed together.
+
+    Attributes:
+        composer: Makes it.
+        downloads: Fetches what messages name by address.
+    """
+
+    def __init__(self, settings: Settings, resolver: Resolver, clock: Clock, observer: Observer) -> None:
+        """Nothing is started yet.
+
+        Raises:
+            UnusableAddressError: No database or store of downloads can be made from its address.
+        """
+        self._settings = settings
+        self._resolver = resolver
+        self._clock = clock
+        given = rules.composer_rules(settings)
+        cores = _cores(settings)
+        self._keeper = keeper = open_rule_keeper(settings, resolver, observer)
+        self.downloads = open_downloads(settings, resolver, clock, observer)
+        self._workshop = ProcessWorkshop(
+            given.making, min(cores, _MAX_WORKSHOP_SIZE), asyncio.get_running_loop(), observer.warn
+        )
+        self.composer = Composer(
+            given, clock, observer.warn, self._workshop, self.downloads, Arrivals(resolver, clock, observer.warn),
+            spare_cores=cores - 1, keys_of_author=None if keeper is None else keeper.keys_of_author,
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Read the rules, and fetch what is asked for.
+
+        Raises:
+            SchemaError: The database of rules lacks a table or column.
+        """
+        self.downloads.start()
+        if self._keeper is not None:
+            await self._keeper.start()
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Take over what can be changed while it runs."""
+        before, self._settings = self._settings, settings
+        given = rules.composer_rules(settings)
+        self.composer.reconfigure(given)
+        self._workshop.reconfigure(given.making)
+        is_web_changed = settings.downloads != before.downloads
+        web = web_of(settings, self._resolver, self._clock) if is_web_changed else None
+        self.downloads.reconfigure(rules.download_rules(settings), web)
+        if self._keeper is not None:
+            self._keeper.reconfigure(rules.rule_keeper_rules(settings))
+
+    async def close(self) -> None:
+        """End threads and processes, let go of connections."""
+        self.composer.close()
+        await self.downloads.close()
+        if self._keeper is not None:
+            await self._keeper.close()
+
+
+def _cores(settings: Settings) -> int:
+    """Processors for this worker: its own, and its share of those that no worker has."""
+    cores = len(os.sched_getaffinity(0))
+    return max(cores // (settings.process.smtp_threads or cores), 1)
 
 
 def open_downloads(settings: Settings, resolver: Resolver, clock: Clock, observer: Observer) -> Downloads:

@@ -13,7 +13,8 @@ from relayq.adapters.figures import Figures, State
 from relayq.adapters.log_observer import EventLog, LogObserver
 from relayq.adapters.send_log import LogFileError, SendLog
 from relayq.adapters.store import UnusableAddressError
-from relayq.app.worker import ALONE, Links, Worker
+from relayq.app.worker import Worker
+from relayq.app.world import ALONE, Links
 from relayq.config import EmbeddedAddress, ExitCode, Settings
 from relayq.delivery.opening import SinkNotFoundError
 from relayq.ports import (

@@ -3,75 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.dns import DnsResolver
 from relayq.adapters.figures import Figures, series
-from relayq.adapters.sockets import SocketNetwork
 from relayq.adapters.store import open_store
-from relayq.adapters.workshop import ProcessWorkshop
 from relayq.app import rules
 from relayq.app.broker import LogLine, open_broker, reconfigure_broker
-from relayq.app.composing import open_downloads, open_rule_keeper, web_of
+from relayq.app.composing import Composing
 from relayq.app.journal import open_journal
+from relayq.app.sending import Sending
+from relayq.app.world import ALONE, REAL_WORLD, Links, World
 from relayq.config import Settings
 from relayq.delivery.admission import Admission
-from relayq.delivery.arrivals import Arrivals
 from relayq.delivery.bodies import Bodies
-from relayq.delivery.composer import Composer
-from relayq.delivery.lane import MarkBoard
 from relayq.delivery.ledger import OutcomeLedger
-from relayq.delivery.names import EhloNames
-from relayq.delivery.opening import SessionOpener
 from relayq.delivery.pipeline import Pipeline
 from relayq.delivery.publisher import Publisher
 from relayq.delivery.reporter import Reporter
-from relayq.delivery.router import Router
-from relayq.delivery.scheduler import Inquiry, Scheduler
-from relayq.delivery.session_pool import SessionPool
-from relayq.delivery.terms import SessionTerms
-from relayq.policy.tls import LEVELS
-from relayq.ports import (
-    Broker,
-    BrokerListener,
-    Clock,
-    DomainPolicies,
-    Lender,
-    MessageStore,
-    Network,
-    Observer,
-    OutboxItem,
-    OutcomeJournal,
-    Resolver,
-)
-
-_MAX_WORKSHOP_SIZE = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Links:
-    """What a worker shares with the others of its installation; nothing where it is the only one.
-
-    Attributes:
-        number: 1 for the first.
-        lender: Where permits to open connections come from.
-        marks: Where hosts that are down are made known.
-        inquiry: What the others know about messages that were handed out before.
-    """
-
-    number: int = 1
-    lender: Lender | None = None
-    marks: MarkBoard | None = None
-    inquiry: Inquiry | None = None
-
-
-ALONE = Links()
+from relayq.delivery.scheduler import Scheduler
+from relayq.ports import Broker, Clock, MessageStore, Observer, OutboxItem
 
 
 class Worker:
@@ -90,13 +44,7 @@ class Worker:
         *,
         observer: Observer,
         log: LogLine | None = None,
-        resolver: Resolver | None = None,
-        network: Network | None = None,
-        broker: Callable[[BrokerListener], Broker] | None = None,
-        clock: Clock | None = None,
-        rng: random.Random | None = None,
-        store: MessageStore | None = None,
-        journal: OutcomeJournal | None = None,
+        world: World = REAL_WORLD,
         links: Links = ALONE,
     ) -> None:
         """Build every part for the running loop.
@@ -105,88 +53,55 @@ class Worker:
             settings: Whole configuration.
             observer: Told every fact once.
             log: Called with level and text by adapters.
-            resolver: Default: DNS.
-            network: Default: real sockets.
-            broker: Makes the broker for a listener; default: what the configuration says.
-            clock: Default: the system's.
-            rng: Default: a fresh one.
-            store: Default: what the configuration says, perhaps none.
-            journal: Default: what the configuration says, perhaps none.
+            world: What is there already.
             links: To the other workers.
 
         Raises:
             JournalError: The folder of the journal cannot be used.
             UnusableAddressError: No store can be made from the address of one.
         """
-        loop = asyncio.get_running_loop()
         self._settings = settings
-        rng = rng or random.Random()
-        clock = clock or SystemClock()
-        self._resolver = resolver or DnsResolver(rules.dns_options(settings), clock, rng)
-        self._owns_resolver = resolver is None
+        self._acknowledging: set[asyncio.Future[None]] = set()
+        rng = world.rng or random.Random()
+        clock = world.clock or SystemClock()
+        self._resolver = resolver = world.resolver or DnsResolver(rules.dns_options(settings), clock, rng)
+        self._owns_resolver = world.resolver is None
         retry_rules = rules.retry_rules(settings)
         self._admission = admission = Admission(rules.admission_limits(settings))
-        self._bodies = _open_bodies(settings, store, clock, observer)
+        self._bodies = bodies = _open_bodies(settings, world.store, clock, observer)
         self.scheduler = Scheduler(
-            rules.scheduler_rules(settings), retry_rules, admission, self._bodies, clock, observer, loop, links.inquiry
+            rules.scheduler_rules(settings), retry_rules, admission, bodies, clock, observer,
+            asyncio.get_running_loop(), links.inquiry,
         )  # fmt: skip
-        if broker is not None:
-            self.broker = broker(self.scheduler)
-        else:
-            self.broker = open_broker(
-                settings,
-                listener=self.scheduler,
-                clock=clock,
-                log=log,
-                purpose=f"worker {links.number}",
-                is_worker=True,
-            )
-        self._acknowledging: set[asyncio.Future[None]] = set()
-        self._journal = journal = journal or open_journal(settings, observer)
+        self.broker = self._open_broker(world, clock, log, links)
+        self._journal = journal = world.journal or open_journal(settings, observer)
         self.ledger = ledger = OutcomeLedger(
             clock.monotonic, self._acknowledge, journal, is_shared=links.inquiry is not None
         )
-        self._reporter = reporter = Reporter(rules.reporter_rules(settings, retry_rules), self._bodies)
+        self._reporter = Reporter(rules.reporter_rules(settings, retry_rules), bodies)
         self._publisher = publisher = Publisher(
-            self.broker, ledger, rules.publisher_rules(settings), clock, observer, self._bodies, reporter, journal
+            self.broker, ledger, rules.publisher_rules(settings), clock, observer, bodies, self._reporter, journal
         )
-        self._names = names = EhloNames(
-            settings.session.ehlo_name or "", settings.session.hostname, self._resolver, clock.monotonic
-        )
-        self._network = network = network or SocketNetwork(loop, rules.tls_options(settings))
-        opener = SessionOpener(network, names, rules.timeouts(settings), loop, rules.dialogue_rules(settings), observer)
-        self._opener = opener
-        self.pool = pool = SessionPool(
-            rules.lane_limits(settings),
-            rules.max_connections(settings),
-            opener.open,
-            loop,
-            rng.random,
-            observer,
-            lender=links.lender,
-            marks=links.marks,
-        )
-        self._router = router = Router(self._resolver, rules.routing_rules(settings), clock, rng)
-        self._rule_keeper = keeper = open_rule_keeper(settings, self._resolver, observer)
-        self._downloads = open_downloads(settings, self._resolver, clock, observer)
-        composer_rules = rules.composer_rules(settings)
-        cores = _cores(settings)
-        self._workshop = workshop = ProcessWorkshop(
-            composer_rules.making, min(cores, _MAX_WORKSHOP_SIZE), loop, observer.warn
-        )
-        self._composer = composer = Composer(
-            composer_rules, clock, observer.warn, workshop, self._downloads,
-            Arrivals(self._resolver, clock, observer.warn), spare_cores=cores - 1,
-            keys_of_author=None if keeper is None else keeper.keys_of_author,
-        )  # fmt: skip
-        self._sts = _domain_policies(settings, self._resolver, clock)
-        self._terms = terms = _terms(settings, self._resolver, self._sts, observer)
-        self._clock = clock
+        self._sending = sending = Sending(settings, resolver, world.network, clock, rng, observer, links)
+        self.pool = sending.pool
+        self._composing = Composing(settings, resolver, clock, observer)
         self._pipeline = pipeline = Pipeline(
-            composer, self._bodies, router, terms, pool, publisher, admission, rules.pipeline_rules(settings),
-            retry_rules, clock, observer, rng.random, rng.shuffle, journal,
+            self._composing.composer, bodies, sending.router, sending.terms, sending.pool, publisher, admission,
+            rules.pipeline_rules(settings), retry_rules, clock, observer, rng.random, rng.shuffle, journal,
         )  # fmt: skip
-        self.scheduler.attach(self.broker, pipeline, publisher, pool, ledger)
+        self.scheduler.attach(self.broker, pipeline, publisher, sending.pool, ledger)
+
+    def _open_broker(self, world: World, clock: Clock, log: LogLine | None, links: Links) -> Broker:
+        if world.broker is not None:
+            return world.broker(self.scheduler)
+        return open_broker(
+            self._settings,
+            listener=self.scheduler,
+            clock=clock,
+            log=log,
+            purpose=f"worker {links.number}",
+            is_worker=True,
+        )
 
     async def start(self) -> None:
         """Connect to the broker and begin to deliver.
@@ -197,12 +112,10 @@ class Worker:
             SchemaError: The database of rules lacks a table or column.
             SinkNotFoundError: ``smtp-sink-address`` is a name without address.
         """
-        await self._opener.find_sink()
+        await self._sending.start()
         if self._bodies is not None:
             self._bodies.start()
-        self._downloads.start()
-        if self._rule_keeper is not None:
-            await self._rule_keeper.start()
+        await self._composing.start()
         if self._journal is not None:
             await self._journal.open()
         await self.broker.open()
@@ -213,52 +126,31 @@ class Worker:
         await self.scheduler.stop(self._settings.process.shutdown_timeout)
         if self._acknowledging:
             await asyncio.wait(self._acknowledging, timeout=5.0)
-        self._composer.close()
-        await self._downloads.close()
-        if self._rule_keeper is not None:
-            await self._rule_keeper.close()
+        await self._composing.close()
         await self.broker.close()
         if self._journal is not None:
             await self._journal.close(is_clean=True)
         if self._bodies is not None:
             await self._bodies.close()
-        if self._sts is not None:
-            await self._sts.close()
+        await self._sending.close()
         if self._owns_resolver:
             assert isinstance(self._resolver, DnsResolver)
             await self._resolver.close()
 
     def reconfigure(self, settings: Settings) -> None:
         """Take over what can be changed while it runs (spec config.md 5); the rest of ``settings`` is as before."""
-        before, self._settings = self._settings, settings
+        self._settings = settings
         retry_rules = rules.retry_rules(settings)
         self._admission.limits = rules.admission_limits(settings)
         self.scheduler.reconfigure(rules.scheduler_rules(settings), retry_rules)
         self._publisher.reconfigure(rules.publisher_rules(settings))
         self._reporter.reconfigure(rules.reporter_rules(settings, retry_rules))
-        self._names.reconfigure(settings.session.ehlo_name or "")
-        self._opener.reconfigure(rules.timeouts(settings), rules.dialogue_rules(settings))
-        self.pool.reconfigure(rules.lane_limits(settings), rules.max_connections(settings))
-        self._router.reconfigure(rules.routing_rules(settings))
-        composer_rules = rules.composer_rules(settings)
-        self._composer.reconfigure(composer_rules)
-        self._workshop.reconfigure(composer_rules.making)
-        is_web_changed = settings.downloads != before.downloads
-        web = web_of(settings, self._resolver, self._clock) if is_web_changed else None
-        self._downloads.reconfigure(rules.download_rules(settings), web)
-        if self._rule_keeper is not None:
-            self._rule_keeper.reconfigure(rules.rule_keeper_rules(settings))
+        self._sending.reconfigure(settings)
+        self._composing.reconfigure(settings)
         self._pipeline.reconfigure(rules.pipeline_rules(settings), retry_rules)
-        if self._sts is None:
-            self._sts = _domain_policies(settings, self._resolver, self._clock)
-        is_sts_on = settings.session.mta_sts != "never"
-        dane = self._resolver if settings.session.dane == "auto" else None
-        self._terms.reconfigure(LEVELS[settings.session.security], dane, self._sts if is_sts_on else None)
         reconfigure_broker(self.broker, settings)
         if self._bodies is not None:
             self._bodies.reconfigure(rules.body_rules(settings))
-        if isinstance(self._network, SocketNetwork):
-            self._network.reconfigure(rules.tls_options(settings))
         if isinstance(self._resolver, DnsResolver):
             self._resolver.reconfigure(rules.dns_options(settings))
 
@@ -276,7 +168,7 @@ class Worker:
             "relayq_connections": self.pool.connections,
             "relayq_hosts_down": self.pool.marked_down,
         }
-        counts: list[tuple[str, msgspec.Struct]] = [("relayq_downloads_total", self._downloads.counts)]
+        counts: list[tuple[str, msgspec.Struct]] = [("relayq_downloads_total", self._composing.downloads.counts)]
         if self._bodies is not None:
             counts.append(("relayq_store_total", self._bodies.counts))
         for family, counted in counts:
@@ -288,7 +180,7 @@ class Worker:
             figures["relayq_dns_cache_hits_total"] = dns.hits
             figures[series("relayq_dns_failures_total", kind="temporary")] = dns.temporary_failures
             figures[series("relayq_dns_failures_total", kind="permanent")] = dns.authoritative_failures
-        downloads = self._downloads.counts
+        downloads = self._composing.downloads.counts
         figures["relayq_download_requests_total"] = downloads.requests
         figures[series("relayq_download_reuses_total", source="memory")] = downloads.hits
         figures[series("relayq_download_reuses_total", source="another")] = downloads.shared
@@ -301,27 +193,6 @@ class Worker:
         future = asyncio.ensure_future(self.broker.settle(item, ()))
         self._acknowledging.add(future)
         future.add_done_callback(self._acknowledging.discard)
-
-
-def _terms(settings: Settings, resolver: Resolver, sts: DomainPolicies | None, observer: Observer) -> SessionTerms:
-    session = settings.session
-    dane = resolver if session.dane == "auto" else None
-    return SessionTerms(LEVELS[session.security], observer, sink=rules.sink(settings), dane=dane, sts=sts)
-
-
-def _domain_policies(settings: Settings, resolver: Resolver, clock: Clock) -> DomainPolicies | None:
-    if settings.session.mta_sts == "never" or settings.route.sink_address is not None:
-        return None
-    from relayq.adapters.mta_sts import HttpsPolicies
-    from relayq.adapters.policy_fetcher import PolicyFetcher
-
-    return HttpsPolicies(resolver, PolicyFetcher(resolver), clock)
-
-
-def _cores(settings: Settings) -> int:
-    """Processors for this worker: its own, and its share of those that no worker has."""
-    cores = len(os.sched_getaffinity(0))
-    return max(cores // (settings.process.smtp_threads or cores), 1)
 
 
 def _open_bodies(settings: Settings, store: MessageStore | None, clock: Clock, observer: Observer) -> Bodies | None:

@@ -169,9 +169,9 @@ class Demo:
     @contextlib.asynccontextmanager
     async def _installation(self, settings: Settings) -> AsyncIterator[Broker]:
         """A running worker, and a broker connection beside it that collects results."""
-        from relayq.app import Worker, open_broker
+        from relayq.app import Worker, World, open_broker
 
-        worker = Worker(settings, observer=self.observer, log=self.observer.log, resolver=demo_resolver())
+        worker = Worker(settings, observer=self.observer, log=self.observer.log, world=World(resolver=demo_resolver()))
         collector = open_broker(settings)
         try:
             await worker.start()

@@ -26,7 +26,7 @@ async def stopped_process(engine: Engine) -> int:
     """The process that composes, which has begun to exist and then stands still."""
     await engine.send(mail("first", mime=STYLED, inlinecss=True))
     assert (await engine.outcome("first")).kind == "success"
-    (process,) = engine.worker._workshop._processes
+    (process,) = engine.worker._composing._workshop._processes
     assert process._transport is not None
     pid = process._transport.get_pid()
     os.kill(pid, signal.SIGSTOP)
@@ -46,7 +46,7 @@ async def test_others_are_delivered_meanwhile(engine: Engine) -> None:
 async def test_a_process_that_is_killed_costs_nobody_a_message(engine: Engine) -> None:
     pid = await stopped_process(engine)
     await engine.send(mail("slow", mime=STYLED, inlinecss=True), *map(mail, PLAIN))
-    await eventually(lambda: not engine.worker._workshop._idle, "the process got the order")
+    await eventually(lambda: not engine.worker._composing._workshop._idle, "the process got the order")
     os.kill(pid, signal.SIGKILL)
     for ident in ("slow", *PLAIN):
         assert (await engine.outcome(ident)).kind == "success"
@@ -56,6 +56,6 @@ async def test_a_process_that_is_killed_costs_nobody_a_message(engine: Engine) -
 async def test_stopping_does_not_wait_for_what_hangs(engine: Engine) -> None:
     await stopped_process(engine)
     await engine.send(mail("slow", mime=STYLED, inlinecss=True))
-    await eventually(lambda: not engine.worker._workshop._idle, "the process got the order")
+    await eventually(lambda: not engine.worker._composing._workshop._idle, "the process got the order")
     await engine.stop()
     assert engine.published("slow").kind == "waiting"

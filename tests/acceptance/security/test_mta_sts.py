@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 
-import relayq.app.worker
+import relayq.app.sending
 from relayq.adapters.memory import TlsFailed
 from relayq.adapters.mta_sts import HttpsPolicies
 from relayq.adapters.policy_fetcher import PolicyFetcher
@@ -78,7 +78,7 @@ class _Serving:
             fetcher = PolicyFetcher(resolver, port=host.port, ca_file=ca_file(), may_connect=lambda _: True)
             return HttpsPolicies(resolver, fetcher, clock)
 
-        self._monkeypatch.setattr(relayq.app.worker, "_domain_policies", policies)
+        self._monkeypatch.setattr(relayq.app.sending, "_domain_policies", policies)
         app = web.Application()
         app.router.add_get("/{path:.*}", host.answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
