@@ -18,7 +18,8 @@ from relayq.adapters.rabbitmq.frames import Delivery, encode_ack, encode_consume
 from relayq.ports import OutboxItem, Properties
 
 PLENTY = 100
-"""While more items than this are held, nobody waits for what an acknowledgement makes the broker hand out."""
+"""While more items than this are held, nobody waits for what an acknowledgement makes the broker hand out, nor for the
+confirms before it: both can be gathered."""
 
 
 class RabbitMqItem(msgspec.Struct, eq=False):
@@ -73,6 +74,11 @@ class ConsumerChannel(Channel):
     def held(self) -> int:
         """Items neither settled nor given back."""
         return len(self._items)
+
+    @property
+    def has_plenty(self) -> bool:
+        """So much is held that nobody waits for more."""
+        return len(self._items) > PLENTY
 
     async def consume(self, queue: str, prefetch: int) -> None:
         """Start handing out.
