@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from relayq.ports import JournalEntry, OutboxItem, OutcomeJournal, Recollection, RecollectionKind
+from relayq.ports import JournalEntry, Origin, OutboxItem, OutcomeJournal, Recollection, RecollectionKind
 
 MAX_ENTRIES = 100_000
 SETTLED_SECONDS = 60.0
@@ -33,7 +33,7 @@ class LedgerEntry(JournalEntry):
     """One message under way, or decided and published.
 
     Attributes:
-        epoch: Consumer connections lost before the message was handed out.
+        origin: What handed the message out, or the redelivery that was acknowledged in its place.
         is_settled: Everything that follows from the outcome is confirmed.
         is_used_up: A redelivery was matched with it, and the next with this key is another message.
         chain: List in which a redelivery can be matched with it, ``None`` when it cannot.
@@ -43,11 +43,11 @@ class LedgerEntry(JournalEntry):
         askers: Told about the outcome, or that there will be none, for redeliveries to other processes.
     """
 
-    __slots__ = ("askers", "chain", "epoch", "is_settled", "is_used_up", "newer", "older", "waiting")
+    __slots__ = ("askers", "chain", "is_settled", "is_used_up", "newer", "older", "origin", "waiting")
 
-    def __init__(self, key: bytes, epoch: int) -> None:
+    def __init__(self, key: bytes, origin: Origin) -> None:
         super().__init__(key)
-        self.epoch = epoch
+        self.origin = origin
         self.is_settled = False
         self.is_used_up = False
         self.chain: dict[bytes, LedgerEntry] | None = None
@@ -102,7 +102,6 @@ class OutcomeLedger:
         self._twins: dict[bytes, None] = {}
         self._owed: Counter[bytes] = Counter()
         self._owed_until: deque[tuple[float, bytes]] = deque()
-        self._epoch = 0
         self.hits = 0
 
     def __len__(self) -> int:
@@ -139,7 +138,7 @@ class OutcomeLedger:
         the item back meanwhile there is none, and the message certainly comes again.
         """
         now = self._now()
-        entry = LedgerEntry(key_of(item), self._epoch)
+        entry = LedgerEntry(key_of(item), item.origin)
         if item.is_held:
             self._acknowledge(item)
             self._remember(now, entry)
@@ -225,7 +224,7 @@ class OutcomeLedger:
             recalled: What the journal knows of it.
             is_cancelled: It is a copy that is only dropped: the message it stands for must not be taken for dealt with.
         """
-        entry = LedgerEntry(key_of(item), self._epoch)
+        entry = LedgerEntry(key_of(item), item.origin)
         entry.recalled = recalled
         if (self._journal is not None or self._is_shared) and self._knows(entry.key):
             self._note_twin(entry.key)
@@ -282,9 +281,9 @@ class OutcomeLedger:
         if entry.waiting is not None:
             self._awaited.discard(entry)
             self._acknowledge(entry.waiting)
+            entry.origin = entry.waiting.origin
             entry.waiting = None
-            entry.epoch = self._epoch
-        is_acknowledged = entry.epoch == self._epoch
+        is_acknowledged = not entry.origin.is_lost
         if self._journal is not None:
             self._journal.note_done(entry, is_acknowledged=is_acknowledged or entry.is_used_up)
         if is_acknowledged:
@@ -316,20 +315,26 @@ class OutcomeLedger:
         return [] if waiting is None else [waiting]
 
     def channel_lost(self) -> None:
-        """Acknowledgements of the last minute may not have arrived: remember their messages for longer."""
-        self._epoch += 1
+        """Acknowledgements of the last minute may not have arrived: remember their messages for longer.
+
+        Those of other channels have, or will: what was handed out there cannot come again, only a twin of it can.
+        """
         now = self._now()
         self._drop(now)
         if self._journal is not None:
             self._journal.note_lost()
         for entry in [entry for newest in self._current.values() for entry in _oldest_first(newest)]:
-            self._unlist(entry)
-            self._list(entry, self._certain)
-        for _, entry in self._settled:
-            self._list(entry, self._perhaps)
-            self._lost.append((now + LOST_SECONDS, entry))
-        self._settled.clear()
-        self._recent.clear()
+            if entry.origin.is_lost:
+                self._unlist(entry)
+                self._list(entry, self._certain)
+        settled, self._settled = self._settled, deque()
+        for until, entry in settled:
+            if entry.origin.is_lost:
+                self._forget_recent(entry)
+                self._list(entry, self._perhaps)
+                self._lost.append((now + LOST_SECONDS, entry))
+            else:
+                self._settled.append((until, entry))
         for entry in [entry for entry in self._awaited if entry.waiting is not None and not entry.waiting.is_held]:
             self._awaited.discard(entry)
             entry.waiting = None
@@ -344,17 +349,20 @@ class OutcomeLedger:
 
     def _drop(self, now: float) -> None:
         """Forget what has expired, and the oldest of what is too many: connections were lost before it was settled."""
-        lost, settled, recent = self._lost, self._settled, self._recent
+        lost, settled = self._lost, self._settled
         while lost and (lost[0][0] <= now or len(self) > MAX_ENTRIES):
             self._forget(lost.popleft()[1])
         while settled and (settled[0][0] <= now or len(self) > MAX_ENTRIES):
             entry = settled.popleft()[1]
-            recent[entry.key] -= 1
-            if not recent[entry.key]:
-                del recent[entry.key]
+            self._forget_recent(entry)
             self._forget(entry)
         while self._owed_until and self._owed_until[0][0] <= now:
             self._forgive()
+
+    def _forget_recent(self, entry: LedgerEntry) -> None:
+        self._recent[entry.key] -= 1
+        if not self._recent[entry.key]:
+            del self._recent[entry.key]
 
     def _forget(self, entry: LedgerEntry) -> None:
         self._unlist(entry)

@@ -104,6 +104,15 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     copy_id: bytes = b""
 
 
+class Origin(Protocol):
+    """What hands items out, and takes their acknowledgements."""
+
+    @property
+    def is_lost(self) -> bool:
+        """It ended without order: the last acknowledgements it took may not have arrived, and later ones cannot."""
+        ...
+
+
 class OutboxItem(Protocol):
     """A consumed message that must be settled or given back.
 
@@ -137,6 +146,11 @@ class OutboxItem(Protocol):
     @property
     def identity(self) -> bytes:
         """What it keeps when it is handed out again and shares with no other message; empty if nothing is known."""
+        ...
+
+    @property
+    def origin(self) -> Origin:
+        """Where it was handed out; all items of one channel share it."""
         ...
 
     @property

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from relayq.adapters.memory import ManualClock, RecordingObserver
+from relayq.adapters.memory import ManualClock, MemoryChannel, RecordingObserver
 from relayq.delivery.ledger import OutcomeLedger
 from relayq.delivery.pipeline import expired, failed_attempt
 from relayq.delivery.publisher import Publisher, PublisherRules
@@ -44,6 +44,7 @@ class Item:
     redelivered = False
     consumed_at = 0.0
     is_held = True
+    origin = MemoryChannel()
     identity = b""
 
     def __init__(self, body: bytes) -> None:

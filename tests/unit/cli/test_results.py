@@ -6,11 +6,11 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
-from relayq.adapters.memory import ManualClock, MemoryBroker, MemoryItem
+from relayq.adapters.memory import ManualClock, MemoryBroker, MemoryChannel, MemoryItem
 from relayq.cli.results import ResultPrinter, ResultsOptions, render_json, render_row
 from relayq.ports import OutboxItem, Properties, Publication, QueueRole
 
@@ -69,6 +69,7 @@ class Item:
     redelivered: bool = False
     consumed_at: float = 0.0
     is_held: bool = True
+    origin: MemoryChannel = field(default_factory=MemoryChannel)
     identity: bytes = b""
 
 

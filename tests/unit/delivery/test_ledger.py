@@ -11,6 +11,23 @@ from relayq.delivery.ledger import LOST_SECONDS, SETTLED_SECONDS, LedgerEntry, O
 from relayq.ports import Properties, RecollectionKind
 
 
+class Channel:
+    """What hands items out, until it is lost."""
+
+    is_lost = False
+
+
+class OneChannel:
+    """The channel of all items that name no other; there is a new one whenever it is lost."""
+
+    channel = Channel()
+
+    @classmethod
+    def lose(cls) -> None:
+        cls.channel.is_lost = True
+        cls.channel = Channel()
+
+
 @dataclasses.dataclass(eq=False)
 class Item:
     """One hand-out of a message by the broker."""
@@ -21,6 +38,7 @@ class Item:
     consumed_at: float = 0.0
     is_held: bool = True
     identity: bytes = b""
+    origin: Channel = dataclasses.field(default_factory=lambda: OneChannel.channel)
 
     @property
     def properties(self) -> Properties:
@@ -45,6 +63,7 @@ class Desk:
         """The connection breaks: the broker takes everything back."""
         for item in items:
             item.is_held = False
+        OneChannel.lose()
         self.ledger.channel_lost()
 
     def matches(self, item: Item) -> bool:
@@ -276,15 +295,51 @@ def test_a_waiting_redelivery_on_a_channel_that_lives_keeps_its_place(desk: Desk
 
 
 def test_the_acknowledgement_of_a_redelivery_that_waited_may_get_lost(desk: Desk) -> None:
-    first, second, third = Item(), Item(), Item()
+    first = Item()
     entry = desk.ledger.begin(first)
     desk.lose(first)
+    second = Item()
     desk.matches(second)
     desk.ledger.settle(entry)
     desk.lose(second)
+    third = Item()
 
     assert desk.matches(third)
     assert desk.acknowledged == [second, third]
+
+
+def test_a_message_of_another_channel_that_lives_is_over_when_it_is_acknowledged(desk: Desk) -> None:
+    """It cannot come back: a twin of it, which another process had and never started, must not be taken for it."""
+    other = Channel()
+    entry = desk.ledger.begin(Item(origin=other))
+    desk.lose()
+
+    assert desk.ledger.settle(entry), "it is acknowledged, so its stored content can be deleted"
+    assert not desk.matches(Item())
+    assert desk.acknowledged == []
+
+
+def test_an_acknowledgement_on_another_channel_that_lives_is_not_doubted(desk: Desk) -> None:
+    other = Channel()
+    desk.settled(Item(origin=other))
+    desk.lose()
+
+    assert not desk.matches(Item())
+    other.is_lost = True
+    desk.ledger.channel_lost()
+    assert desk.matches(Item())
+
+
+def test_a_message_under_way_on_another_channel_matches_nothing_until_that_is_lost(desk: Desk) -> None:
+    other = Channel()
+    entry = desk.ledger.begin(Item(origin=other))
+    desk.lose()
+    assert not desk.matches(Item())
+    other.is_lost = True
+    desk.ledger.channel_lost()
+    again = Item()
+    assert desk.matches(again)
+    assert not desk.ledger.settle(entry) or desk.acknowledged == [again]
 
 
 def test_what_was_not_started_is_no_outcome(desk: Desk) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from relayq.adapters.memory import MemoryChannel
 from relayq.compose import DsnFacts
 from relayq.delivery.reporter import Finding, Reporter, ReporterRules, Trail, salvage_message, with_delay_sent
 from relayq.model import (
@@ -39,6 +40,7 @@ class Item:
     redelivered = False
     consumed_at = 0.0
     is_held = True
+    origin = MemoryChannel()
     identity = b""
 
     def __init__(self, body: bytes) -> None:

@@ -30,6 +30,15 @@ Log = Callable[[str, str], None]
 """Level (``info``, ``warning``, ``error``) and text."""
 
 
+class File:
+    """`relayq.ports.Origin` of the embedded broker: what it hands out is lost with this process only."""
+
+    is_lost = False
+
+
+_FILE = File()
+
+
 class EmbeddedItem:
     """`relayq.ports.OutboxItem` of the embedded broker: held until it is settled, given back, or the broker closed."""
 
@@ -41,6 +50,11 @@ class EmbeddedItem:
         self.consumed_at = consumed_at
         self.is_open = True
         self._properties: Properties | None = None
+
+    @property
+    def origin(self) -> File:
+        """The same for all."""
+        return _FILE
 
     @property
     def properties(self) -> Properties:

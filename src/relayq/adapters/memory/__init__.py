@@ -1,6 +1,6 @@
 """Every port without a world behind it: for unit tests and dry runs, held to the same contract suites. Layer 4."""
 
-from relayq.adapters.memory.broker import MemoryBroker, MemoryItem, RecordingListener
+from relayq.adapters.memory.broker import MemoryBroker, MemoryChannel, MemoryItem, RecordingListener
 from relayq.adapters.memory.clock import ManualClock
 from relayq.adapters.memory.database import MemoryDatabase
 from relayq.adapters.memory.fetcher import MemoryFetcher
@@ -25,6 +25,7 @@ __all__ = [
     "LocalWorkshop",
     "ManualClock",
     "MemoryBroker",
+    "MemoryChannel",
     "MemoryDatabase",
     "MemoryFetcher",
     "MemoryItem",

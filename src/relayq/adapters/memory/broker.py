@@ -47,18 +47,32 @@ class RecordingListener:
         self.unroutable_publications.append(publication)
 
 
+class MemoryChannel:
+    """`relayq.ports.Origin` of the memory broker: from one loss to the next."""
+
+    is_lost = False
+
+
 class MemoryItem:
     """`relayq.ports.OutboxItem` of the memory broker."""
 
-    __slots__ = ("consumed_at", "consumption", "is_held", "message", "redelivered")
+    __slots__ = ("channel", "consumed_at", "consumption", "is_held", "message", "redelivered")
     identity = b""
 
-    def __init__(self, consumption: MemoryConsumption, message: StoredMessage, consumed_at: float) -> None:
+    def __init__(
+        self, consumption: MemoryConsumption, channel: MemoryChannel, message: StoredMessage, consumed_at: float
+    ) -> None:
         self.consumption = consumption
+        self.channel = channel
         self.message = message
         self.consumed_at = consumed_at
         self.redelivered = message.redelivered
         self.is_held = True
+
+    @property
+    def origin(self) -> MemoryChannel:
+        """What is lost with all items of its time."""
+        return self.channel
 
     @property
     def body(self) -> bytes:
@@ -122,6 +136,7 @@ class MemoryBroker:
         self.published: list[Publication] = []
         self.settled: list[MemoryItem] = []
         self.unroutable: set[str] = set()
+        self._channel = MemoryChannel()
         self._clock = clock
         self._listener: BrokerListener = listener if listener is not None else RecordingListener()
         self._queues = queues if queues is not None else MemoryQueues(clock)
@@ -226,6 +241,8 @@ class MemoryBroker:
     def lose_items(self) -> None:
         """Behave as if every consumer connection had been cut: held items are handed out again, flagged."""
         self._take_back_all()
+        self._channel.is_lost = True
+        self._channel = MemoryChannel()
         self._listener.items_lost()
 
     def ready(self, queue: str) -> list[Publication]:
@@ -305,7 +322,7 @@ class MemoryBroker:
                 if consumption.drained is not None and not consumption.drained.done():
                     consumption.drained.set_result(True)
                 return
-            item = MemoryItem(consumption, message, self._clock.monotonic())
+            item = MemoryItem(consumption, self._channel, message, self._clock.monotonic())
             consumption.held += 1
             self._held[item] = None
             consumption.deliver(item)

@@ -34,6 +34,11 @@ class RabbitMqItem(msgspec.Struct, eq=False):
     is_held: bool = True
 
     @property
+    def origin(self) -> ConsumerChannel:
+        """The channel it came on."""
+        return self.channel
+
+    @property
     def identity(self) -> bytes:
         """That of the copy it is, if this program published it."""
         return self.properties.copy_id
@@ -47,6 +52,7 @@ class ConsumerChannel(Channel):
 
     Attributes:
         few: ``on_few_held`` is called whenever at most so many items are held after one ended.
+        is_lost: It has handed something out and ended without order.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class ConsumerChannel(Channel):
         self._on_ended = on_ended
         self._on_few_held = on_few_held
         self.few = -1
+        self.is_lost = False
         self._is_draining = False
         self._items: dict[int, RabbitMqItem] = {}
         self._highest_tag = 0
@@ -192,7 +199,8 @@ class ConsumerChannel(Channel):
         self._finished.clear()
         # Also when nothing is held: what was acknowledged a moment ago may come again.
         is_orderly = self._is_draining and not items
-        self._on_ended(error, self._highest_tag > 0 and not is_orderly)
+        self.is_lost = self._highest_tag > 0 and not is_orderly
+        self._on_ended(error, self.is_lost)
 
 
 def is_consumer_timeout(error: ChannelClosedError) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from relayq.delivery.ledger import OutcomeLedger, key_of
 from relayq.ports import RecollectionKind
 from tests.unit.adapters.journal.conftest import Desk
-from tests.unit.delivery.test_ledger import Item
+from tests.unit.delivery.test_ledger import Item, OneChannel
 
 
 @dataclasses.dataclass
@@ -51,6 +51,7 @@ async def test_one_that_was_not_started_is_a_mail(desk: Desk, order: tuple[int, 
     first.journal.note_sending(entry)
     first.journal.note_decided(entry, b"decided")
     unstarted = second.ledger.begin(waiting)
+    OneChannel.lose()
     for one, item in zip(workers, (sent, waiting, None), strict=True):
         if item is not None:
             item.is_held = False
