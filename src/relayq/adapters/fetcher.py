@@ -1,10 +1,10 @@
 """Downloads by HTTP from anywhere somebody names, which may be nobody's friend (spec responsive.md 10).
 
 Every connection goes to an address the guard has seen: names are resolved by our resolver, what it says is judged, and
-the connection is made to exactly that, so a name that changes its mind in between gains nothing. Redirects are followed
-here and judged like first addresses. Octets, time, header fields and hops are bounded; no credentials, cookies or
-referrers are sent, no proxy of the environment is used. Imported only when something is downloaded: the HTTP client
-takes a while to load.
+the connection is made to exactly that, so a name that changes its mind in between gains nothing; a proxy is told the
+address, too. Redirects are followed here and judged like first addresses. Octets, time, header fields and hops are
+bounded; no credentials, cookies or referrers are sent, no proxy of the environment is used. Imported only when
+something is downloaded: the HTTP client takes a while to load.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import yarl
 from relayq.adapters.address_guard import AddressGuard, ForbiddenAddressError
 from relayq.adapters.content_coding import CodingError, Decoder
 from relayq.adapters.http_addresses import AddressSource
+from relayq.adapters.proxy_connector import ProxyConnector
 from relayq.compose.responsive import Resource
 from relayq.policy.freshness import fresh_seconds
-from relayq.ports import Clock, DownloadError, Fetched, Resolver
+from relayq.ports import Clock, DownloadError, Fetched, ProxyAddress, Resolver
 
 MAX_REDIRECTS = 5
 _FOUND = frozenset((200, 203))
@@ -44,10 +45,12 @@ class FetcherOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         user_agent: Header of every request; empty for none.
         timeout: Seconds for one resource, redirects included.
+        proxy: What everything goes through; ``None`` for nothing.
     """
 
     user_agent: str = "relayq"
     timeout: float = 10.0
+    proxy: ProxyAddress | None = None
 
 
 class HttpFetcher:
@@ -94,17 +97,9 @@ class HttpFetcher:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                resolver=AddressSource(self._resolver, self._guard.check),
-                socket_factory=self._make_socket,
-                ssl=self._tls,
-                use_dns_cache=False,
-                limit=0,  # whoever calls says how many at a time, and waiting here would count as time of the server
-                keepalive_timeout=_KEEPALIVE_SECONDS,
-            )
             headers = {"User-Agent": self._options.user_agent} if self._options.user_agent else {}
             self._session = aiohttp.ClientSession(
-                connector=connector,
+                connector=self._make_connector(),
                 timeout=aiohttp.ClientTimeout(total=None),
                 headers={**headers, "Accept-Encoding": "gzip, deflate"},
                 skip_auto_headers=("User-Agent",),
@@ -112,6 +107,20 @@ class HttpFetcher:
                 auto_decompress=False,
             )
         return self._session
+
+    def _make_connector(self) -> aiohttp.BaseConnector:
+        servers = AddressSource(self._resolver, self._guard.check)
+        if self._options.proxy is not None:
+            proxies = AddressSource(self._resolver)
+            return ProxyConnector(self._options.proxy, proxies, servers, self._tls, _KEEPALIVE_SECONDS)
+        return aiohttp.TCPConnector(
+            resolver=servers,
+            socket_factory=self._make_socket,
+            ssl=self._tls,
+            use_dns_cache=False,
+            limit=0,  # whoever calls says how many at a time, and waiting here would count as time of the server
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+        )
 
     def _make_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         """Sees the final address of every connection, however its name was written."""

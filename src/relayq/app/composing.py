@@ -114,7 +114,7 @@ def web_of(settings: Settings, resolver: Resolver, clock: Clock) -> Callable[[],
         from relayq.adapters.fetcher import FetcherOptions, HttpFetcher  # an HTTP client takes a while to load
 
         guard = AddressGuard(given.blacklist, given.whitelist)
-        options = FetcherOptions(user_agent=given.user_agent or "", timeout=given.timeout)
+        options = FetcherOptions(user_agent=given.user_agent or "", timeout=given.timeout, proxy=given.proxy)
         return HttpFetcher(resolver, guard, options, clock, ssl.create_default_context())
 
     return open_fetcher

@@ -34,7 +34,7 @@ from relayq.config.problems import (
     one_line,
     quote,
 )
-from relayq.config.settings import Effective, Settings, build_settings, with_inbox
+from relayq.config.settings import Effective, Settings, build_settings, with_borrowed
 from relayq.config.table import TABLE
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class _Reading:
 
     def effective(self) -> dict[str, Effective]:
         """Every key of the table with its value, after the checks that need all of them."""
-        result = with_inbox({key: self._chosen.get(key) or _default(setting) for key, setting in TABLE.items()})
+        result = with_borrowed({key: self._chosen.get(key) or _default(setting) for key, setting in TABLE.items()})
         for key, item in result.items():
             if not item.setting.accepts(item.value) and item.source is not Source.DEFAULT:
                 self._refuse_unsupported(item)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from relayq.config.broker_address import BrokerAddress, EmbeddedAddress, parse_broker_addresses
 from relayq.config.hosts import HIGHEST_PORT, parse_host, parse_mail_host, parse_port, split_port
 from relayq.config.problems import BadValueError
+from relayq.config.proxy_address import PROXY_FORMS, parse_proxy_address
 from relayq.config.store_address import STORE_FORMS, parse_store_address
 from relayq.config.value_types import ValueType, list_of
 from relayq.ports import StoreAddress
@@ -164,8 +165,8 @@ def database_address() -> ValueType:
 
 
 def proxy_address() -> ValueType:
-    """Return the type of proxies: ``str``, blank = ``None``."""
-    return _url("proxy address", ("http", "socks"), "http://host:port or socks://host:port")
+    """Return the type of proxies: ``ProxyAddress``, blank = ``None``."""
+    return ValueType(name="proxy address", expected=PROXY_FORMS, parse=parse_proxy_address, empty=None)
 
 
 def authentication() -> ValueType:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from relayq.config.checks import find_conflicts
 from relayq.config.problems import ConfigurationError, Problem
-from relayq.config.settings import Settings, build_settings, with_inbox
+from relayq.config.settings import Settings, build_settings, with_borrowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ def decide_reload(running: Settings, fresh: Settings) -> Reload:
     """
     changed = [key for key, item in fresh.effective.items() if item.value != running.effective[key].value]
     needs_restart = tuple(key for key in changed if not fresh.effective[key].setting.reloadable)
-    mixed = with_inbox(
+    mixed = with_borrowed(
         {key: item if item.setting.reloadable else running.effective[key] for key, item in fresh.effective.items()}
     )
     conflicts = find_conflicts({key: item.value for key, item in mixed.items()})

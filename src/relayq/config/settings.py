@@ -80,12 +80,17 @@ class Settings:
     effective: Mapping[str, Effective] = field(repr=False)
 
 
-def with_inbox(effective: Mapping[str, Effective]) -> dict[str, Effective]:
-    """Let injected messages go to the outbox when no source says otherwise."""
-    inbox, outbox = effective["rabbitmq-inbox"], effective["rabbitmq-outbox"]
-    if inbox.source is Source.DEFAULT:
-        inbox = replace(inbox, value=outbox.value, text=outbox.text)
-    return {**effective, "rabbitmq-inbox": inbox}
+_BORROWED = {"rabbitmq-inbox": "rabbitmq-outbox", "download-proxy": "proxy-server"}
+"""Key → the one whose value is its default."""
+
+
+def with_borrowed(effective: Mapping[str, Effective]) -> dict[str, Effective]:
+    """Give keys that no source sets the value of another one."""
+    filled = dict(effective)
+    for key, lender in _BORROWED.items():
+        if filled[key].source is Source.DEFAULT:
+            filled[key] = replace(filled[key], value=filled[lender].value, text=filled[lender].text)
+    return filled
 
 
 def build_settings(effective: Mapping[str, Effective], warnings: tuple[Problem, ...]) -> Settings:

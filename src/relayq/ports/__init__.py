@@ -43,6 +43,7 @@ from relayq.ports.network import (
 )
 from relayq.ports.observer import Observer
 from relayq.ports.permits import Borrower, Lender, LimitKey, PairKey
+from relayq.ports.proxy import ProxyAddress
 from relayq.ports.queues import DomainState, QueueInspector, QueueState
 from relayq.ports.resolver import DnsAnswer, DnsError, DnsFailureKind, MxRecord, Resolver
 from relayq.ports.store import MessageStore, StoreAddress, StoreDamagedError, StoreError, StoreUnavailableError
@@ -87,6 +88,7 @@ __all__ = [
     "PairKey",
     "Parking",
     "Properties",
+    "ProxyAddress",
     "Publication",
     "PublicationTooLargeError",
     "QueueInspector",

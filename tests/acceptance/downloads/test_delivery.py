@@ -15,6 +15,7 @@ from relayq.adapters.memory import MemoryStore
 from relayq.delivery import downloads
 from relayq.trial import ReceivedMessage
 from tests.support.engine import OUTBOX, Engine, eventually, mail
+from tests.support.proxy_server import ProxyServer
 from tests.support.scripted_server import Expect, Send, Step, mailfrom, opening, rcptto, transaction
 from tests.support.web_server import Page, Script, WebServer, endless, moved, silence
 
@@ -146,6 +147,35 @@ async def test_a_server_that_comes_back_in_time_is_asked_twice(monkeypatch: pyte
         await engine.sink()
         await engine.send(mail("m1", mime=with_file(web.url("/a", "web.test"))))
         assert (await engine.outcome("m1")).kind == "success"
+
+
+@pytest.mark.parametrize("setting", ["proxy-server", "download-proxy"])
+async def test_downloads_go_through_the_proxy(setting: str) -> None:
+    post = Post()
+    async with (
+        WebServer() as web,
+        ProxyServer(login=("user", "pw")) as proxy,
+        engine_for(web, f"{setting}=http://user:pw@127.0.0.1:{proxy.port}") as engine,
+    ):
+        web.pages["/a"] = Page(b"the file", headers={"Content-Type": "text/x-a"})
+        await engine.sink(on_message=post.received.append)
+        await engine.send(mail("m1", mime=with_file(web.url("/a", "web.test"))))
+        assert (await engine.outcome("m1")).kind == "success"
+        assert proxy.asked == [("127.0.0.1", web.port)]
+        await engine.send(mail("m2", mime=with_file("http://169.254.169.254/latest/")))
+        assert (await engine.outcome("m2")).cell == ("responsive", "error")
+        assert len(proxy.asked) == 1
+    assert [part.get_content_type() for part in post.messages()[0].walk()][-1] == "text/x-a"
+
+
+async def test_a_proxy_that_is_down_costs_no_message_its_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "SECOND_TRY_SECONDS", 0.0)
+    proxy = ProxyServer()  # never entered: nobody listens
+    async with WebServer() as web, engine_for(web, f"download-proxy=socks://127.0.0.1:{proxy.port}") as engine:
+        await engine.send(mail("m1", mime=with_file(web.url("/a", "web.test"))))
+        outcome = await engine.outcome("m1")
+        assert (outcome.kind, outcome.cell) == ("retry", ("responsive", "timeout"))
+        assert web.asked == []
 
 
 async def test_addresses_inside_are_refused_by_default() -> None:

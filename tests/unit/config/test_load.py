@@ -155,7 +155,7 @@ def test_a_file_names_no_further_file(tmp_path: Path) -> None:
             "proxy-server: ftp://u:hunter2@h",
             (
                 'proxy-server: "ftp://***@h" does not start with a known scheme; '
-                "expected http://host:port or socks://host:port"
+                "expected http://user:pw@host:port or socks://user:pw@host:port"
             ),
         ),
         (
@@ -214,7 +214,7 @@ def test_defaults_of_features_to_come_are_accepted(tmp_path: Path, text: str) ->
 
 
 def test_an_unsupported_value_that_is_replaced_does_no_harm(tmp_path: Path) -> None:
-    load_text(tmp_path, "proxy-server: http://proxy.example\n", ["--proxy-server="])
+    load_text(tmp_path, "www-dir: /srv/console\n", ["--www-dir="])
 
 
 def test_a_broken_value_is_reported_even_when_it_is_replaced(tmp_path: Path) -> None:
@@ -275,6 +275,23 @@ def test_what_is_shown_stays_on_its_line(tmp_path: Path) -> None:
 
     assert list(settings.delivery.retry_interval) == [60, 120]
     assert {row.key: row.value for row in show(settings)}["retry-interval"] == r"60\n120"
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("", None),
+        ("proxy-server: http://a", "a"),
+        ("proxy-server: http://a\ndownload-proxy: socks://b", "b"),
+        ("proxy-server: http://a\ndownload-proxy:", None),
+        ("download-proxy: http://b", "b"),
+    ],
+)
+def test_downloads_go_through_the_proxy_of_all_unless_told_otherwise(
+    tmp_path: Path, text: str, host: str | None
+) -> None:
+    proxy = load_text(tmp_path, f"{text}\n").downloads.proxy
+    assert (proxy.host if proxy else None) == host
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ RECORDS: tuple[type[Record], ...] = tuple(
     if isinstance(value, type) and issubclass(value, Record) and value is not Record
 )
 # It says where values come from, and is not one of them.
-NO_RECORD = {"config-file"}
+NO_RECORD = {"config-file", "proxy-server"}  # the latter is what download-proxy is by default
 EVERYTHING = """\
 rabbitmq-address: amqps://u:p@h1;h2/v
 rabbitmq-results: results

@@ -10,7 +10,7 @@ from relayq.config import value_types as values
 from relayq.config.broker_address import parse_broker_addresses
 from relayq.config.problems import BadValueError
 from relayq.config.value_types import ValueType
-from relayq.ports import StoreAddress
+from relayq.ports import ProxyAddress, StoreAddress
 
 V4 = ipaddress.IPv4Network
 V6 = ipaddress.IPv6Network
@@ -85,7 +85,7 @@ V6 = ipaddress.IPv6Network
         (net.host(off="0.0.0.0"), "0.0.0.0", None),
         (net.store_address(), "DIR:///var/mail", StoreAddress(engine="directory", scheme="dir", path="/var/mail")),
         (net.database_address(), "sqlite:///d", StoreAddress(engine="sqlite", scheme="sqlite", path="/d")),
-        (net.proxy_address(), "socks://proxy:1080", "socks://proxy:1080"),
+        (net.proxy_address(), "socks://proxy:81", ProxyAddress(scheme="socks", host="proxy", port=81)),
         (net.authentication(), "hardcoded://a:b", "hardcoded://a:b"),
         (net.cluster_addresses(), "amqp://h", parse_broker_addresses("amqp://h")),
     ],

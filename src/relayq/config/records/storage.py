@@ -9,7 +9,7 @@ from relayq.config.records.record import Record
 
 if TYPE_CHECKING:
     from relayq.config.network_types import IpNetwork
-    from relayq.ports import StoreAddress
+    from relayq.ports import ProxyAddress, StoreAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,7 @@ class DownloadSettings(Record):
         whitelist: Exceptions: network and port, ``None`` = every port.
         timeout: Seconds for one resource.
         maxsize: Bytes of one resource.
+        proxy: What everything goes through, ``None`` = nothing.
     """
 
     PREFIX: ClassVar[str] = "download-"
@@ -77,6 +78,7 @@ class DownloadSettings(Record):
     whitelist: tuple[tuple[IpNetwork, int | None], ...]
     timeout: float
     maxsize: int
+    proxy: ProxyAddress | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,7 +162,7 @@ DELIVERY = (
         "Incoming ones among them; 0 = no limit of their own.",
         NOT_YET,
     ),
-    row("proxy-server", proxy_address(), "", C, RELOAD, "Proxy for downloads.", NOT_YET),
+    row("proxy-server", proxy_address(), "", C, RELOAD, "Proxy for downloads.", YES),
 )
 
 THROTTLE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from relayq import __version__
 from relayq.config.name_types import path_or_auto, string
 from relayq.config.network_types import database_address, networks, networks_with_ports, proxy_address, store_address
-from relayq.config.table.row import NOT_YET, RELOAD, RESTART, YES, A, B, C, row
+from relayq.config.table.row import RELOAD, RESTART, YES, A, B, C, row
 from relayq.config.value_types import boolean, integer, one_of, seconds, size, timeout
 
 # Never fetched from unless allowed: loopback, private, shared, link-local, unspecified, multicast, reserved,
@@ -97,8 +97,8 @@ DOWNLOADS = (
         "",
         C,
         RELOAD,
-        "Proxy for downloads.",
-        NOT_YET,
+        "Proxy for downloads; empty = none.",
+        YES,
         note="the value of `proxy-server`",
     ),
     row("download-timeout", timeout(), "10", A, RELOAD, "One download.", YES),
