@@ -16,7 +16,7 @@ from typing import cast
 import msgspec
 
 from relayq.adapters.workshop_process import LENGTH, decode_outcome, encode_frame_body
-from relayq.compose.making import Conversion, Failed, Made, MakingRules, Order, Wanted
+from relayq.compose.making import Conversion, Failed, MakingRules, Order, OrderOutcome
 from relayq.ports import WorkshopUnavailableError
 
 MAX_SECONDS = 60.0
@@ -26,20 +26,18 @@ _START_SECONDS = 60.0
 _MAX_TRIES = 2
 _COMMAND = (sys.executable, "-P", "-m", "relayq.adapters.workshop_process")
 
-Outcome = Made | Wanted | Failed
-
 
 class _Job:
     """An order and who waits for it."""
 
     __slots__ = ("future", "order", "tries")
 
-    def __init__(self, order: Order | Conversion, future: asyncio.Future[Outcome]) -> None:
+    def __init__(self, order: Order | Conversion, future: asyncio.Future[OrderOutcome]) -> None:
         self.order = order
         self.future = future
         self.tries = 0
 
-    def resolve(self, outcome: Outcome) -> None:
+    def resolve(self, outcome: OrderOutcome) -> None:
         if not self.future.done():
             self.future.set_result(outcome)
 
@@ -77,7 +75,7 @@ class ProcessWorkshop:
         self._starting: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    async def make(self, order: Order | Conversion) -> Outcome:
+    async def make(self, order: Order | Conversion) -> OrderOutcome:
         """See ``ports.Workshop``."""
         job = _Job(order, self._loop.create_future())
         if isinstance(order, Conversion):

@@ -17,13 +17,14 @@ from typing import BinaryIO
 
 import msgspec
 
-from relayq.compose.making import Conversion, Failed, Made, Maker, MakingRules, Order, Wanted
+from relayq.adapters.allocator import return_large_blocks
+from relayq.compose.making import Conversion, Maker, MakingRules, Order, OrderOutcome
 
 LENGTH = struct.Struct(">I")
 _NICENESS = 5
 
 encode_frame_body = msgspec.msgpack.Encoder().encode
-decode_outcome = msgspec.msgpack.Decoder(Made | Wanted | Failed).decode
+decode_outcome = msgspec.msgpack.Decoder(OrderOutcome).decode
 _decode_order = msgspec.msgpack.Decoder(Order | Conversion).decode
 
 
@@ -34,6 +35,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     # Whoever waits for a message here waits anyway; the sessions of the worker should not.
     os.nice(_NICENESS)
+    return_large_blocks()
     try:
         serve(sys.stdin.buffer, sys.stdout.buffer)
     except BrokenPipeError:

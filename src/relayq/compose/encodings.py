@@ -20,8 +20,8 @@ IDENTITY_ENCODINGS = frozenset(("7bit", "8bit", "binary"))
 """Transfer encodings under which the octets are the content."""
 
 _COLUMNS = 76
-_LINE_OCTETS = _COLUMNS // 4 * 3
-_BLOCK_OCTETS = _LINE_OCTETS * 1024
+BASE64_LINE_OCTETS = _COLUMNS // 4 * 3
+_BLOCK_OCTETS = BASE64_LINE_OCTETS * 1024
 
 _BROKEN_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*+(?:\r?\n|\Z))")
 _PADDED_SOFT_BREAK = re.compile(rb"=[ \t]++(?=\r?\n|\Z)")
@@ -142,7 +142,7 @@ def decode_base64(body: bytes) -> bytes:
 
 def base64_size(size: int) -> int:
     """Octets `encode_base64` makes of ``size`` octets."""
-    lines = -(-size // _LINE_OCTETS)
+    lines = -(-size // BASE64_LINE_OCTETS)
     return -(-size // 3) * 4 + 2 * max(lines - 1, 0)
 
 

@@ -30,6 +30,7 @@ from relayq.compose.responsive import (
     build_mime,
     parse_document,
 )
+from relayq.compose.responsive.downloads import ContentNeededError, Slot
 from relayq.compose.responsive.values import decode_json
 from relayq.compose.signing_keys import SigningKey
 from relayq.compose.template import template_context
@@ -95,6 +96,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         inline_css: Move style sheets into the elements.
         edits: Of the header, when all else is done.
         answers: What was downloaded for the object so far.
+        slots: Large files of the object that are kept aside; the message made has their markers.
+        digest: Of the object with these files.
     """
 
     recipient: str
@@ -108,6 +111,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     inline_css: bool = False
     edits: HeaderEdits | None = None
     answers: tuple[Answer, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    digest: str | None = None
 
     def __repr__(self) -> str:
         """Without content: this lands in logs."""
@@ -158,6 +163,10 @@ class Wanted(msgspec.Struct, frozen=True, tag=True):
     downloads: tuple[Download, ...]
 
 
+class Incomplete(msgspec.Struct, frozen=True, tag=True):
+    """It cannot be made without the files that are kept aside."""
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """It cannot be made.
 
@@ -168,6 +177,10 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
     reason: str
     is_temporary: bool = False
+
+
+OrderOutcome = Made | Wanted | Incomplete | Failed
+"""What becomes of an order."""
 
 
 class _Stopwatch:
@@ -206,7 +219,7 @@ class Maker:
         self._make_boundary = make_boundary
         self._inliner = CssInliner(important=rules.inline_important)
 
-    def make(self, order: Order | Conversion) -> Made | Wanted | Failed:
+    def make(self, order: Order | Conversion) -> OrderOutcome:
         """The message, what it lacks, or why there will be none."""
         if isinstance(order, Conversion):
             return convert(order)
@@ -214,7 +227,7 @@ class Maker:
         assert outcome is not None
         return outcome
 
-    def try_make(self, order: Order, effort: Effort, *, is_final: bool = False) -> Made | Wanted | Failed | None:
+    def try_make(self, order: Order, effort: Effort, *, is_final: bool = False) -> OrderOutcome | None:
         """The same with less effort; ``None`` if that was not enough, unless ``is_final``."""
         templates = _Stopwatch(self._monotonic, effort.template_seconds)
         try:
@@ -222,6 +235,8 @@ class Maker:
                 outcome: Made | Wanted = self._personalise(order, templates)
             else:
                 outcome = self._compose(order, order.mime_object, templates)
+        except ContentNeededError:
+            return Incomplete()
         except DocumentError as error:
             outcome_or_failure: Made | Wanted | Failed = Failed(str(error), error.is_temporary)
         except ComposeError as error:
@@ -273,6 +288,8 @@ class Maker:
             time_left=stopwatch.time_left,
             options=self._rules.responsive,
             resources={answer.download: answer.found or answer.failure or _UNANSWERED for answer in order.answers},
+            slots=order.slots,
+            digest=order.digest,
         )
         if plan.downloads:
             return Wanted(plan.downloads)

@@ -38,10 +38,12 @@ from relayq.compose.making import (
     Conversion,
     Effort,
     Failed,
+    Incomplete,
     Made,
     Maker,
     MakingRules,
     Order,
+    OrderOutcome,
     Wanted,
     convert,
 )
@@ -49,6 +51,7 @@ from relayq.compose.responsive import Download, DownloadFailure, DownloadKind, R
 from relayq.delivery.arrivals import Arrivals
 from relayq.delivery.downloads import Downloads
 from relayq.delivery.expectations import Expectations
+from relayq.delivery.large_files import Aside, LargeFiles
 from relayq.delivery.pace import Pace
 from relayq.delivery.threads import WorkThreads
 from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
@@ -127,12 +130,14 @@ class Draft(msgspec.Struct, frozen=True):
         keys: What it is signed with, besides those in the object.
         arrival: See `Content`.
         downloads: What it needs.
+        aside: What the order lacks of the message.
     """
 
     order: Order
     keys: tuple[SigningKey, ...]
     arrival: Arrival | None
     downloads: tuple[Download, ...] = ()
+    aside: Aside | None = None
 
 
 class Composer:
@@ -178,6 +183,7 @@ class Composer:
         self._private_keys = PrivateKeys()
         self._maker = Maker(rules.making, clock.monotonic, _make_boundary)
         self._pace = Pace()
+        self._large_files = LargeFiles(self._paced)
         self._usable_keys: dict[bytes, tuple[SigningKey, ...]] = {}
         self._try_again_at = 0.0
         self._slow: OrderedDict[bytes, None] = OrderedDict()
@@ -223,6 +229,8 @@ class Composer:
         keys = () if message.dkim is None else await self._signing_keys(message)
         edits = _parse_edits(message) if "headers" in message.members else None
         octets = b"" if message.mime_object is not None else await self._read(message)
+        mime = message.mime_object
+        aside = None if mime is None else await self._large_files.of(message, mime, seen_at)
         arrival: Arrival | None = NEW
         if message.mime_object is None and any("arc" in key.protocols for key in keys):
             arrival = await self._arrivals.judge(octets)
@@ -237,15 +245,17 @@ class Composer:
             now=self._clock.now(),
             seen_at=seen_at,
             mime=octets,
-            mime_object=None if message.mime_object is None else bytes(message.mime_object),
+            mime_object=aside.outline if aside is not None else None if mime is None else bytes(mime),
             data=None if message.data is None else bytes(message.data),
             force=message.force,
             inline_css=message.inline_css,
             edits=edits,
+            slots=() if aside is None else aside.slots,
+            digest=None if aside is None else aside.digest,
         )
-        draft = Draft(order, keys, arrival)
+        draft = Draft(order, keys, arrival, aside=aside)
         if order.mime_object is not None and (expected := self._expectations.of(order.mime_object)):
-            draft = _with_answers(draft, self._downloads.known(expected) or {})
+            draft = self._with_answers(draft, self._downloads.known(expected) or {})
         return await self._go_on(draft)
 
     async def _read(self, message: Message) -> bytes:
@@ -283,16 +293,20 @@ class Composer:
         async with self._downloads.room(draft.downloads):
             while isinstance(content, Draft):
                 found = await self._downloads.fetch(content.downloads)
-                content = await self._go_on(_with_answers(content, found))
+                content = await self._go_on(self._with_answers(content, found))
         return content
 
     async def _go_on(self, draft: Draft) -> Content | Draft:
         """Make what is ordered, as far as it comes with what was downloaded before."""
-        while isinstance(outcome := await self._work_on(draft.order), Wanted):
+        while isinstance(outcome := await self._work_on(draft.order), Wanted | Incomplete):
+            if isinstance(outcome, Incomplete):
+                assert draft.aside is not None  # or it would lack nothing
+                draft = msgspec.structs.replace(draft, order=LargeFiles.whole(draft.order, draft.aside), aside=None)
+                continue
             known = self._downloads.known(outcome.downloads)
             if known is None:
                 return msgspec.structs.replace(draft, downloads=outcome.downloads)
-            draft = _with_answers(draft, known)
+            draft = self._with_answers(draft, known)
         if isinstance(outcome, Failed):
             kind = TimedOut if outcome.is_temporary else Refused
             raise kind(DeliveryState.RESPONSIVE, Scope.MESSAGE, outcome.reason)
@@ -302,7 +316,8 @@ class Composer:
             needed = tuple(answer.download for answer in draft.order.answers)
             self._expectations.learn(draft.order.mime_object, needed)
         keys = draft.keys + outcome.keys
-        return self._to_content(outcome.octets, keys, draft.arrival, force=draft.order.force)
+        octets = outcome.octets if draft.aside is None else await self._large_files.put_in(outcome.octets, draft.aside)
+        return self._to_content(octets, keys, draft.arrival, force=draft.order.force)
 
     def _to_content(
         self, octets: bytes, keys: tuple[SigningKey, ...], arrival: Arrival | None, *, force: bool
@@ -320,7 +335,18 @@ class Composer:
             arrival=arrival,
         )
 
-    async def _work_on(self, order: Order) -> Made | Wanted | Failed:
+    def _with_answers(self, draft: Draft, found: Mapping[Download, Resource | DownloadFailure]) -> Draft:
+        answers, aside = list(draft.order.answers), draft.aside
+        for download, found_or_not in found.items():
+            if isinstance(found_or_not, Resource):
+                answer, aside = self._large_files.answer(Answer(download, found=found_or_not), aside)
+            else:
+                answer = Answer(download, failure=found_or_not)
+            answers.append(answer)
+        order = msgspec.structs.replace(draft.order, answers=tuple(answers))
+        return msgspec.structs.replace(draft, order=order, downloads=(), aside=aside)
+
+    async def _work_on(self, order: Order) -> OrderOutcome:
         """Here if it can be done in no time, else in the workshop."""
         if _is_small(order) and not (self._slow and _digest(order) in self._slow):
             await self._pace.turn()
@@ -334,7 +360,7 @@ class Composer:
                 self._remember_as_slow(order, ended, ended - begun)
         return await self._have_made(order)
 
-    async def _have_made(self, order: Order | Conversion) -> Made | Wanted | Failed:
+    async def _have_made(self, order: Order | Conversion) -> OrderOutcome:
         try:
             return await self._workshop.make(order)
         except WorkshopUnavailableError as error:
@@ -405,7 +431,7 @@ class Composer:
             octets=content.octets, to_seven_bit=to_seven_bit, long_lines=self._rules.long_lines, force=content.force
         )
         if len(content.octets) <= _CONVERTED_ON_LOOP:
-            outcome: Made | Wanted | Failed = await self._paced(partial(convert, conversion))
+            outcome: OrderOutcome = await self._paced(partial(convert, conversion))
         else:
             outcome = await self._have_made(conversion)
         if isinstance(outcome, Made):
@@ -447,15 +473,6 @@ class Composer:
         if not effort:
             return prepared.sign()
         return await self._paced(prepared.sign)
-
-
-def _with_answers(draft: Draft, found: Mapping[Download, Resource | DownloadFailure]) -> Draft:
-    answers = [
-        Answer(download, found=answer) if isinstance(answer, Resource) else Answer(download, failure=answer)
-        for download, answer in found.items()
-    ]
-    order = msgspec.structs.replace(draft.order, answers=(*draft.order.answers, *answers))
-    return msgspec.structs.replace(draft, order=order, downloads=())
 
 
 def _is_small(order: Order) -> bool:

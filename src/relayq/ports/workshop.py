@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # commands that compose nothing start in half the time
-    from relayq.compose.making import Conversion, Failed, Made, Order, Wanted
+    from relayq.compose.making import Conversion, Order, OrderOutcome
 
 
 class WorkshopUnavailableError(Exception):
@@ -21,7 +21,7 @@ class Workshop(Protocol):
     process) is a ``Failed`` for that order and nothing to anybody else.
     """
 
-    async def make(self, order: Order | Conversion) -> Made | Wanted | Failed:
+    async def make(self, order: Order | Conversion) -> OrderOutcome:
         """What `compose.making.Maker.make` returns.
 
         Raises:

@@ -17,6 +17,7 @@ import socket
 import sys
 import traceback
 
+from relayq.adapters.allocator import return_large_blocks
 from relayq.app import Links, WorkerRun
 from relayq.config import ExitCode, Settings
 from relayq.config.transfer import decode_settings
@@ -185,6 +186,7 @@ def work(control: socket.socket) -> int:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()  # a worker that hangs is ended with SIGABRT: its log tells where it was
     tie_to_parent()
+    return_large_blocks()
 
     async def live() -> int:
         return await WorkerProcess().live(control)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relayq.compose.making import Conversion, Failed, Made, Maker, Order, Wanted
+from relayq.compose.making import Conversion, Maker, Order, OrderOutcome
 
 
 class LocalWorkshop:
@@ -16,7 +16,7 @@ class LocalWorkshop:
         self.orders: list[Order | Conversion] = []
         self._maker = maker
 
-    async def make(self, order: Order | Conversion) -> Made | Wanted | Failed:
+    async def make(self, order: Order | Conversion) -> OrderOutcome:
         """Make it now."""
         self.orders.append(order)
         return self._maker.make(order)

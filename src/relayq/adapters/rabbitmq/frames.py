@@ -8,6 +8,7 @@ here; every other method is left to pamqp.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -144,7 +145,8 @@ class _Content:
         self.make = make
         self.properties: Properties | None = None
         self.missing = 0
-        self.parts: list[bytes] = []
+        # Pieces in a list would be there once more when they are joined.
+        self.parts: io.BytesIO | None = None
 
 
 class FrameParser:
@@ -296,12 +298,14 @@ class FrameParser:
             raise ProtocolError("more body than the content header said")
         if missing:
             content.missing = missing
-            content.parts.append(octets)
+            if content.parts is None:
+                content.parts = io.BytesIO()
+            content.parts.write(octets)
             return None
         del self._contents[channel]
-        if content.parts:
-            content.parts.append(octets)
-            octets = b"".join(content.parts)
+        if content.parts is not None:
+            content.parts.write(octets)
+            octets = content.parts.getvalue()
         return content.make(content.properties, octets)
 
 

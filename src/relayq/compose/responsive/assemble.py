@@ -9,12 +9,14 @@ from relayq.compose.encodings import base64_size, encode_base64, encode_quoted_p
 from relayq.compose.header_values import LINE_COLUMNS, LINE_LIMIT
 from relayq.compose.headers import find_header
 from relayq.compose.parameters import encode_parameter
+from relayq.compose.responsive.downloads import ContentNeededError, Slot
 from relayq.compose.responsive.media_types import DEFAULT_TYPE
 
 MakeBoundary = Callable[[], str]
 """Gives a new boundary each time: ``=_`` and 32 random hex digits."""
 
 _MAX_COLLISIONS = 10
+_LOOKED_INTO = ("message/", "text/html")
 _VISIBLE = bytes((*b"\t\r\n", *range(0x20, 0x7F)))
 
 
@@ -25,11 +27,13 @@ class Leaf(NamedTuple):
         fields: Its ``Content-*`` fields, each ending with CRLF.
         chunks: Its body, encoded; a line break at its end belongs to the content.
         may_hold_boundary: The body is such that a boundary could occur in it.
+        aside: Octets the body has beyond that, because its file is kept aside.
     """
 
     fields: bytes
     chunks: tuple[bytes, ...]
     may_hold_boundary: bool = False
+    aside: int = 0
 
 
 class Parts(NamedTuple):
@@ -77,7 +81,7 @@ def _with_crlf(octets: bytes) -> bytes:
 
 
 def file_leaf(
-    content: bytes,
+    content: bytes | Slot,
     media_type: str,
     parameters: Iterable[tuple[str, str]],
     file_name: str,
@@ -88,15 +92,21 @@ def file_leaf(
     """A file in base64; a message as it is, as RFC 2046 section 5.2.1 demands, or else as plain octets.
 
     Args:
-        content: Octets of the file.
+        content: Octets of the file, or where they are kept aside.
         media_type: Valid and no multipart.
         parameters: Further parameters of the type, their values without controls.
         file_name: Without controls and quotes.
         disposition: ``attachment`` or ``inline``.
         content_id: Printable ASCII without blanks and angle brackets.
+
+    Raises:
+        ContentNeededError: A message, or HTML, which others look into, is kept aside.
     """
     encoding, body = "base64", b""
-    if media_type.lower().startswith("message/"):
+    if isinstance(content, Slot):
+        if media_type.lower().startswith(_LOOKED_INTO):
+            raise ContentNeededError
+    elif media_type.lower().startswith("message/"):
         plain = _with_crlf(content)
         if not _is_message(plain):
             media_type, parameters = DEFAULT_TYPE, ()
@@ -109,6 +119,10 @@ def file_leaf(
     if content_id is not None:
         fields.append(f"Content-ID: <{content_id}>\r\n")
     fields.append(_folded("Content-Disposition", disposition, [("filename", file_name)]))
+    if isinstance(content, Slot):
+        body = content.marker.encode("ascii")
+        aside = base64_size(content.size) - len(body)
+        return Leaf("".join(fields).encode("ascii"), (body,), aside=aside)
     if encoding == "base64":
         body = encode_base64(content)
     return Leaf("".join(fields).encode("ascii"), (body,), may_hold_boundary=encoding == "7bit")

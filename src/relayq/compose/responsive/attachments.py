@@ -10,7 +10,7 @@ from relayq.compose.encodings import decode_base64
 from relayq.compose.errors import TransferDecodingError
 from relayq.compose.parameters import parse_parameters
 from relayq.compose.responsive.assemble import Leaf, file_leaf
-from relayq.compose.responsive.downloads import DownloadKind, Resources
+from relayq.compose.responsive.downloads import DownloadKind, Resources, Slot
 from relayq.compose.responsive.errors import LeftOut
 from relayq.compose.responsive.links import clean_url
 from relayq.compose.responsive.media_types import DEFAULT_TYPE, extension_of_type, is_media_type, type_of_name
@@ -33,7 +33,7 @@ class File(NamedTuple):
     """An attachment before it is encoded.
 
     Attributes:
-        content: Octets.
+        content: Octets, or where they are kept aside.
         name: File name, cleaned, not empty.
         media_type: Valid and no multipart.
         parameters: Further parameters of the type.
@@ -41,7 +41,7 @@ class File(NamedTuple):
         content_id: What the HTML refers to it by; ``None`` for an ordinary attachment.
     """
 
-    content: bytes
+    content: bytes | Slot
     name: str
     media_type: str
     parameters: tuple[tuple[str, str], ...] = ()
@@ -86,19 +86,23 @@ def _read(node: Node, resources: Resources) -> File | None:
     if encoded is None and not url:
         raise node.faults.leave_out(node.path, "data or url needed")
     if not url or encoded:
-        return _from_data(node, encoded or "")
+        return _from_data(node, encoded or "", resources)
     return _from_url(node, url, resources)
 
 
-def _from_data(node: Node, encoded: str) -> File:
-    try:
-        content = decode_base64(encoded.encode("ascii"))
-    except (UnicodeEncodeError, TransferDecodingError):
-        raise node.faults.leave_out(node.path, "data is not base64") from None
+def _from_data(node: Node, encoded: str, resources: Resources) -> File:
+    content = resources.slots.get(encoded) or _decode(node, encoded)
     name = clean_file_name(node.text("name") or "")
     given_type = node.text("type")
     media_type, parameters = _media_type(given_type or type_of_name(name) or DEFAULT_TYPE)
     return _file(node, content, name or _FALLBACK_NAME + extension_of_type(media_type), media_type, parameters)
+
+
+def _decode(node: Node, encoded: str) -> bytes:
+    try:
+        return decode_base64(encoded.encode("ascii"))
+    except (UnicodeEncodeError, TransferDecodingError):
+        raise node.faults.leave_out(node.path, "data is not base64") from None
 
 
 def _from_url(node: Node, url: str, resources: Resources) -> File | None:
@@ -113,10 +117,12 @@ def _from_url(node: Node, url: str, resources: Resources) -> File | None:
     )
     given_type = resource.content_type or node.text("type") or type_of_name(name) or DEFAULT_TYPE
     media_type, parameters = _media_type(given_type)
-    return _file(node, resource.body, name, media_type, parameters)
+    return _file(node, resource.slot or resource.body, name, media_type, parameters)
 
 
-def _file(node: Node, content: bytes, name: str, media_type: str, parameters: tuple[tuple[str, str], ...]) -> File:
+def _file(
+    node: Node, content: bytes | Slot, name: str, media_type: str, parameters: tuple[tuple[str, str], ...]
+) -> File:
     disposition = (node.text("disposition") or "").strip().lower()
     content_id = _NOT_IN_CONTENT_ID.sub("", node.text("cid") or "")[:_MAX_CONTENT_ID_CHARACTERS]
     return File(

@@ -20,7 +20,7 @@ import msgspec
 from relayq.compose.responsive.assemble import MakeBoundary, Parts, assemble, text_leaf
 from relayq.compose.responsive.attachments import File, read_attachments
 from relayq.compose.responsive.content import Content, Ingredients, build_content
-from relayq.compose.responsive.downloads import Answers, Download, DownloadFailure, Resource, Resources
+from relayq.compose.responsive.downloads import Answers, Download, DownloadFailure, Resource, Resources, Slot
 from relayq.compose.responsive.errors import DocumentError, Faults
 from relayq.compose.responsive.header_fields import HeaderFields, Identity, build_header
 from relayq.compose.responsive.templates import Templates, author_line, clean_line
@@ -81,6 +81,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         options: Settings.
         notes: What the log should tell.
         signing_keys: Keys of ``mime.dkim``.
+        slots: Files that are kept aside.
     """
 
     values: Mapping[str, object]
@@ -92,6 +93,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     options: ResponsiveOptions
     notes: tuple[str, ...]
     signing_keys: tuple[SigningKey, ...]
+    slots: tuple[Slot, ...] = ()
 
     def __repr__(self) -> str:
         """Without content and keys: this lands in logs."""
@@ -153,6 +155,8 @@ def parse_document(
     time_left: Callable[[], float] = _unlimited,
     options: ResponsiveOptions | None = None,
     resources: Answers | None = None,
+    slots: tuple[Slot, ...] = (),
+    digest: str | None = None,
 ) -> Plan:
     """Check a document, render its templates and find out what it needs.
 
@@ -168,9 +172,12 @@ def parse_document(
             are there, so it must not run while downloads are awaited.
         options: Settings.
         resources: What was downloaded for it before.
+        slots: Files that are kept aside, their markers in ``mime`` and later in the message.
+        digest: Left side of the ``Message-ID``, which covers these files; ``None`` where there are none.
 
     Raises:
         DocumentError: It cannot be turned into a message.
+        ContentNeededError: Not without the files that are kept aside.
     """
     options = options or ResponsiveOptions()
     faults = Faults(force=force)
@@ -197,6 +204,7 @@ def parse_document(
         data=bytes(data) if data is not None else None,
         seen_at=seen_at,
         host_name=options.host_name,
+        digest=digest,
     )
     document = Document(
         values=rendered,
@@ -208,12 +216,15 @@ def parse_document(
         options=options,
         signing_keys=_signing_keys(node, options),
         notes=faults.notes,
+        slots=slots,
     )
     return _compose(document, resources or {})
 
 
 def build_mime(plan: Plan, make_boundary: MakeBoundary) -> bytes:
     """The message: CRLF line ends, 7-bit but for local parts in other letters, no line over 998 octets.
+
+    Where files are kept aside it has their markers.
 
     Args:
         plan: A plan without downloads left.
@@ -227,7 +238,7 @@ def build_mime(plan: Plan, make_boundary: MakeBoundary) -> bytes:
         raise ValueError("the plan still needs downloads")
     header = plan.document.header.fields
     leaves = (plan.parts.text, plan.parts.html, *plan.parts.embedded, *plan.parts.attachments)
-    size = len(header) + sum(len(chunk) for leaf in leaves if leaf is not None for chunk in leaf.chunks)
+    size = len(header) + sum(leaf.aside + sum(map(len, leaf.chunks)) for leaf in leaves if leaf is not None)
     if size > MAX_MESSAGE_OCTETS:
         raise DocumentError(_ROOT, f"larger than {MAX_MESSAGE_OCTETS} octets")
     return assemble(header, plan.parts, make_boundary)
@@ -244,13 +255,18 @@ def _read_object(mime: bytes | msgspec.Raw) -> dict[str, object]:
     values: dict[str, object] = {}
     spelled: set[str] = set()
     for name, value in decoded.items():
-        canonical = _CANONICAL.get(name.translate(_SEPARATORS).lower())
+        canonical = canonical_name(name)
         if canonical is None or value is None or (canonical in spelled and name != canonical):
             continue
         values[canonical] = value
         if name == canonical:
             spelled.add(canonical)
     return values
+
+
+def canonical_name(name: str) -> str | None:
+    """Usual name of a property, ``None`` for one that is unknown."""
+    return _CANONICAL.get(name.translate(_SEPARATORS).lower())
 
 
 def _variables(values: Mapping[str, object], data: bytes | msgspec.Raw | None) -> dict[str, object] | None:
@@ -315,7 +331,7 @@ def _signing_keys(node: Node, options: ResponsiveOptions) -> tuple[SigningKey, .
 def _compose(document: Document, answers: Answers) -> Plan:
     """Compose with what is there, and find out what is missing."""
     faults = Faults(force=document.force)
-    resources = Resources(answers, faults)
+    resources = Resources(answers, faults, document.slots)
     node = Node(document.values, _ROOT, faults)
     context = document.template_context
     templates = Templates(

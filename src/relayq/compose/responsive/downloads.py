@@ -7,7 +7,7 @@ that somebody answers before composing is tried once more.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -77,11 +77,29 @@ class Resource(msgspec.Struct, frozen=True):
         body: Octets, decompressed.
         content_type: ``Content-Type`` of the answer.
         content_disposition: ``Content-Disposition`` of the answer.
+        slot: Where the body is kept aside; ``body`` is empty then.
     """
 
     body: bytes
     content_type: str | None = None
     content_disposition: str | None = None
+    slot: Slot | None = None
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """A file that is kept aside while the message is made.
+
+    Attributes:
+        marker: Stands for it, in base64 as well; no document contains it.
+        size: Its octets.
+    """
+
+    marker: str
+    size: int
+
+
+class ContentNeededError(Exception):
+    """A file that is kept aside has to be looked into."""
 
 
 class DownloadFailure(msgspec.Struct, frozen=True):
@@ -104,10 +122,12 @@ class Resources:
 
     Attributes:
         missing: Requests without an answer, in the order in which they came up.
+        slots: Files of the document that are kept aside, by marker.
     """
 
-    def __init__(self, answers: Answers, faults: Faults) -> None:
+    def __init__(self, answers: Answers, faults: Faults, slots: Iterable[Slot] = ()) -> None:
         self.missing: dict[Download, None] = {}
+        self.slots = {slot.marker: slot for slot in slots}
         self._answers = answers
         self._faults = faults
         self._urls = {download.url for download in answers}

@@ -19,7 +19,7 @@ from relayq.compose.responsive.templates import Templates, clean_line
 from relayq.compose.responsive.values import Node, compact_json
 from relayq.model import EmailAddress, InvalidAddressError, parse_address
 
-_ID_DIGITS = 32
+ID_DIGITS = 32
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _FOLD = re.compile(r"\r\n(?=[ \t])")
@@ -42,6 +42,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         data: Raw JSON of the outer ``data``; ``None`` where there is none.
         seen_at: First pick-up.
         host_name: Right side of the ``Message-ID`` where ``From`` has no domain.
+        digest: Left side of it, where that is known because some of ``mime`` is kept aside.
     """
 
     envelope: EmailAddress | None
@@ -50,6 +51,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes | None
     seen_at: datetime
     host_name: str
+    digest: str | None = None
 
 
 class HeaderFields(msgspec.Struct, frozen=True):
@@ -217,12 +219,16 @@ def message_digest(identity: Identity) -> str:
     SHA-256 over envelope (null without one), recipient, mime, data (null without one) and seen, each as compact JSON,
     joined by LF.
     """
+    if identity.digest is not None:
+        return identity.digest
+    return hashlib.sha256(b"".join(identity_octets(identity))).hexdigest()[:ID_DIGITS]
+
+
+def identity_octets(identity: Identity) -> tuple[bytes, bytes, bytes]:
+    """What `message_digest` covers: up to ``mime``, this, and the rest."""
     seen = identity.seen_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    parts = (
-        msgspec.json.encode(identity.envelope.text if identity.envelope is not None else None),
-        msgspec.json.encode(identity.recipient),
-        compact_json(identity.mime),
-        compact_json(identity.data) if identity.data is not None else b"null",
-        msgspec.json.encode(seen),
-    )
-    return hashlib.sha256(b"\n".join(parts)).hexdigest()[:_ID_DIGITS]
+    envelope = msgspec.json.encode(identity.envelope.text if identity.envelope is not None else None)
+    recipient = msgspec.json.encode(identity.recipient)
+    data = compact_json(identity.data) if identity.data is not None else b"null"
+    before, after = b"%b\n%b\n" % (envelope, recipient), b"\n%b\n%b" % (data, msgspec.json.encode(seen))
+    return before, compact_json(identity.mime), after
