@@ -76,6 +76,8 @@ class Peer(ABC):
     def __init__(self, sink_port: int) -> None:
         self.sink_port = sink_port
         self.port = free_port()
+        self._process: Process | None = None
+        self._cost: Cost | None = None
 
     @staticmethod
     @abstractmethod
@@ -90,13 +92,27 @@ class Peer(ABC):
     def release(self) -> None:
         """Start to send."""
 
-    @abstractmethod
     def cpu_seconds(self) -> float:
         """User and system time since `release`, of all its processes, ended ones too."""
+        assert self._cost is not None, "not released"
+        return self._cost.cpu_seconds()
 
-    @abstractmethod
     def close(self) -> None:
         """End it and remove its files."""
+        self._stop()
+        self._remove_files()
+
+    @abstractmethod
+    def _remove_files(self) -> None:
+        """Nothing is left of it."""
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.stop()
+
+    def _count_from_now(self) -> None:
+        assert self._process is not None
+        self._cost = Cost(self._process.pid)
 
     def _wait(self, process: Process) -> None:
         process.wait_until(lambda: is_listening(LOOPBACK, self.port), timeout=START_SECONDS, what=self.name)
@@ -139,8 +155,6 @@ class Postfix(Peer):
         super().__init__(sink_port)
         with folders_in(self.place):
             self._jail = Jail("postfix", "postfix", "postdrop", "nobody")
-        self._process: Process | None = None
-        self._cost: Cost | None = None
         self._configure()
 
     @staticmethod
@@ -184,8 +198,7 @@ class Postfix(Peer):
         """Receive everything into the queue ``hold``."""
         self._start()
         inject(self.port, messages, size)
-        assert self._process is not None
-        self._process.stop()
+        self._stop()
 
     def release(self) -> None:
         """Start again with all of it in ``incoming``, which the queue manager goes through first."""
@@ -193,18 +206,9 @@ class Postfix(Peer):
         for file in (spool / "hold").iterdir():
             file.rename(spool / "incoming" / file.name)
         self._start()
-        assert self._process is not None
-        self._cost = Cost(self._process.pid)
+        self._count_from_now()
 
-    def cpu_seconds(self) -> float:
-        """Of the master and all it has started."""
-        assert self._cost is not None, "not released"
-        return self._cost.cpu_seconds()
-
-    def close(self) -> None:
-        """Stop it."""
-        if self._process is not None:
-            self._process.stop()
+    def _remove_files(self) -> None:
         self._jail.close()
 
 
@@ -271,7 +275,6 @@ class Exim(Peer):
         self._jail.write("etc/exim4/exim4.conf", text)
         for folder in ("var/spool/exim4", "var/log/exim4"):
             self._jail.folder(folder, "Debian-exim")
-        self._process: Process | None = None
         self._runners: list[Process] = []
         self._costs: list[Cost] = []
 
@@ -285,7 +288,7 @@ class Exim(Peer):
         self._process = self._jail.start("/usr/sbin/exim4", "-bdf")
         self._wait(self._process)
         inject(self.port, messages, size)
-        self._process.stop()
+        self._stop()
 
     def release(self) -> None:
         """Runners that sort by host first, so that connections are used again."""
@@ -299,11 +302,12 @@ class Exim(Peer):
         return sum(cost.cpu_seconds() for cost in self._costs)
 
     def close(self) -> None:
-        """Stop the runners."""
+        """The runners first."""
         for runner in self._runners:
             runner.stop()
-        if self._process is not None:
-            self._process.stop()
+        super().close()
+
+    def _remove_files(self) -> None:
         self._jail.close()
 
 
@@ -337,8 +341,6 @@ class OpenSmtpd(Peer):
         for folder in ("var/lib/opensmtpd/empty", "var/empty"):
             self._jail.folder(folder)
         self._jail.folder("var/spool", mode=0o711)
-        self._process: Process | None = None
-        self._cost: Cost | None = None
         self._before = 0.0
 
     @staticmethod
@@ -364,20 +366,15 @@ class OpenSmtpd(Peer):
 
     def release(self) -> None:
         """Resume sending."""
-        assert self._process is not None
-        self._cost = Cost(self._process.pid)
-        self._before = self._cost.cpu_seconds()
+        self._count_from_now()
+        self._before = super().cpu_seconds()
         self._jail.run("/usr/sbin/smtpctl", "resume", "mta")
 
     def cpu_seconds(self) -> float:
-        """Of all its processes."""
-        assert self._cost is not None, "not released"
-        return self._cost.cpu_seconds() - self._before
+        """Without what receiving cost: it is the same process."""
+        return super().cpu_seconds() - self._before
 
-    def close(self) -> None:
-        """Stop it."""
-        if self._process is not None:
-            self._process.stop()
+    def _remove_files(self) -> None:
         self._jail.close()
 
 
@@ -410,8 +407,6 @@ class Haraka(Peer):
     def __init__(self, sink_port: int) -> None:
         super().__init__(sink_port)
         self._folder = Path(tempfile.mkdtemp(prefix="relayq-haraka-peer-"))
-        self._process: Process | None = None
-        self._cost: Cost | None = None
         (self._folder / "config").mkdir()
         (self._folder / "plugins").mkdir()
         (self._folder / "queue").mkdir()
@@ -443,24 +438,14 @@ class Haraka(Peer):
         """Receive with the outbound side disabled."""
         self._start(sending=False)
         inject(self.port, messages, size)
-        assert self._process is not None
-        self._process.stop()
+        self._stop()
 
     def release(self) -> None:
         """It reads its queue folder at the start."""
         self._start(sending=True)
-        assert self._process is not None
-        self._cost = Cost(self._process.pid)
+        self._count_from_now()
 
-    def cpu_seconds(self) -> float:
-        """Of its one process."""
-        assert self._cost is not None, "not released"
-        return self._cost.cpu_seconds()
-
-    def close(self) -> None:
-        """Stop it."""
-        if self._process is not None:
-            self._process.stop()
+    def _remove_files(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -25,7 +25,8 @@ from pamqp import commands
 from benchmarks.macro import settings_for
 from benchmarks.raw_amqp import connect, declare, fill
 from benchmarks.record import machine, write_record
-from benchmarks.support import RelayqProcess, median, message_bodies, serve_dns
+from benchmarks.support import RelayqProcess, message_bodies, serve_dns
+from benchmarks.turns import Figures, medians_of, run_in_turn, show
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions
 from relayq.adapters.memory import RecordingListener
@@ -36,6 +37,7 @@ from tests.support.servers import RabbitMqNode
 POLL_SECONDS = 0.002
 GIVE_UP_SECONDS = 60.0
 READY = "delivering from"
+FORM = "6.3f"
 
 
 class Bench:
@@ -52,7 +54,7 @@ class Bench:
     def _take(self, message: ReceivedMessage) -> None:
         self.arrived += 1
 
-    async def run(self, workers: int) -> dict[str, float]:
+    async def run(self, workers: int) -> Figures:
         """Start once."""
         with tempfile.TemporaryDirectory(prefix="relayq-startup-") as folder:
             address = await self._give_message(Path(folder))
@@ -94,18 +96,12 @@ class Bench:
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def measure(given: argparse.Namespace, node: RabbitMqNode | None) -> dict[int, list[dict[str, float]]]:
+async def measure(given: argparse.Namespace, node: RabbitMqNode | None) -> dict[int, list[Figures]]:
     """All runs, in turn."""
     dns_port, _, dns = await serve_dns()
     bench = Bench(given, node, dns_port)
     await bench.sink.start()
-    results: dict[int, list[dict[str, float]]] = {workers: [] for workers in given.workers}
-    for number in range(given.runs):
-        for workers in given.workers:
-            figures = await bench.run(workers)
-            results[workers].append(figures)
-            shown = "  ".join(f"{name} {value:6.3f}" for name, value in figures.items())
-            print(f"run {number + 1}, {workers} worker(s)  {shown}", flush=True)
+    results = await run_in_turn(bench.run, given.workers, given.runs, FORM)
     await bench.sink.close()
     dns.close()
     return results
@@ -128,8 +124,8 @@ def main() -> None:
     print("\nmedians:")
     summary: list[dict[str, float]] = []
     for workers, runs in results.items():
-        medians = {name: median([run[name] for run in runs]) for name in runs[0]}
-        print(f"  {workers} worker(s)  " + "  ".join(f"{name} {value:6.3f}" for name, value in medians.items()))
+        medians = medians_of(runs)
+        print(f"  {workers} worker(s)  {show(medians, FORM)}")
         summary.append({"workers": workers} | medians)
     if given.json:
         about = {"broker": "embedded" if given.embedded else "RabbitMQ", "runs": given.runs}

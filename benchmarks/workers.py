@@ -30,12 +30,14 @@ from pamqp import commands
 from benchmarks.macro import settings_for
 from benchmarks.raw_amqp import RawAmqp, connect, declare, depth, fill
 from benchmarks.record import machine, write_record
-from benchmarks.support import RelayqProcess, median, message_bodies, serve_dns
+from benchmarks.support import RelayqProcess, message_bodies, serve_dns
+from benchmarks.turns import Figures, medians_of, run_in_turn, show
 from tests.support.servers import RabbitMqNode, SmtpSink
 
 WARM_SHARE = 0.1
 POLL_SECONDS = 0.02
 GIVE_UP_SECONDS = 300.0
+FORM = "9.2f"
 
 
 def signed_bodies(size: int, signatures: int) -> Callable[[int], bytes]:
@@ -72,7 +74,7 @@ class Bench:
         self.dns_port = dns_port
         self.bodies = message_bodies(given.size, 10) if given.no_dkim else signed_bodies(given.size, given.signatures)
 
-    async def run(self, workers: int) -> dict[str, float]:
+    async def run(self, workers: int) -> Figures:
         """Drain once."""
         amqp = await connect("127.0.0.1", self.node.port)
         await declare(amqp, "outbox", "results", "success")
@@ -105,17 +107,11 @@ class Bench:
         }
 
 
-async def measure(given: argparse.Namespace, node: RabbitMqNode, sink: SmtpSink) -> dict[int, list[dict[str, float]]]:
+async def measure(given: argparse.Namespace, node: RabbitMqNode, sink: SmtpSink) -> dict[int, list[Figures]]:
     """All runs, in turn."""
     dns_port, _, dns = await serve_dns()
     bench = Bench(given, node, sink, dns_port)
-    results: dict[int, list[dict[str, float]]] = {workers: [] for workers in given.workers}
-    for number in range(given.runs):
-        for workers in given.workers:
-            figures = await bench.run(workers)
-            results[workers].append(figures)
-            shown = "  ".join(f"{name} {value:9.2f}" for name, value in figures.items())
-            print(f"run {number + 1}, {workers} worker(s)  {shown}", flush=True)
+    results = await run_in_turn(bench.run, given.workers, given.runs, FORM)
     dns.close()
     return results
 
@@ -142,16 +138,13 @@ def main() -> None:
         results = uvloop.run(measure(given, node, sink))
     print("\nmedians:")
     summary: list[dict[str, float]] = []
-    base = median([run["per_second"] for run in results[given.workers[0]]])
-    cost = median([run["own_us"] for run in results[given.workers[0]]])
+    base = medians_of(results[given.workers[0]])
     for workers, runs in results.items():
-        medians = {name: median([run[name] for run in runs]) for name in runs[0]}
-        shown = "  ".join(f"{name} {value:9.2f}" for name, value in medians.items())
-        by_cpu = workers / given.workers[0] * cost / medians["own_us"]
-        print(
-            f"  {workers} worker(s)  {shown}  x {medians['per_second'] / base:.2f}, by CPU per message x {by_cpu:.2f}"
-        )
-        summary.append({"workers": workers} | medians | {"times": medians["per_second"] / base, "by_cpu": by_cpu})
+        medians = medians_of(runs)
+        times = medians["per_second"] / base["per_second"]
+        by_cpu = workers / given.workers[0] * base["own_us"] / medians["own_us"]
+        print(f"  {workers} worker(s)  {show(medians, FORM)}  x {times:.2f}, by CPU per message x {by_cpu:.2f}")
+        summary.append({"workers": workers} | medians | {"times": times, "by_cpu": by_cpu})
     if given.json:
         about = {"messages": given.messages, "size": given.size, "dkim": not given.no_dkim, "pinned": given.pin}
         write_record(given.json, "workers", about | {"medians": summary}, where=where, settings=given.set)

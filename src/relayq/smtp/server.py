@@ -125,11 +125,6 @@ class SmtpServer:
         """More is waiting than should: stop reading until events have been answered."""
         return len(self._buffer) - self._offset > CONGESTED_OCTETS
 
-    @property
-    def is_receiving_content(self) -> bool:
-        """A message is being transferred."""
-        return self._mode is _Mode.DATA or self._mode is _Mode.CHUNK
-
     def receive_data(self, octets: bytes) -> None:
         """Take what arrived; ``b""`` when the client has closed its side. Never raises for what a client does."""
         if not octets:

@@ -307,7 +307,6 @@ class SinkSession(asyncio.Protocol):
         if action is ACCEPT:
             self._reply(default, code)
             return
-        self._sink.counters.scripted += 1
         if action.kind is ActionKind.UNASKED:
             self._add_unasked(action, default, code)
         elif action.delay:

@@ -57,13 +57,11 @@ class SinkCounters:
         connections: Accepted.
         messages: Contents answered with 2xx.
         octets: Of these messages, dots included.
-        scripted: Answers that came from the script.
     """
 
     connections: int = 0
     messages: int = 0
     octets: int = 0
-    scripted: int = 0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -338,4 +338,6 @@ async def test_an_internal_error_is_a_failure_like_any_other(
     resolver = make_resolver(server)
     assert await kind_of_failure(resolver) is DnsFailureKind.UNUSABLE
     assert "surprise" in caplog.text
-    assert resolver.cached_answers == 1
+    asked = len(server.questions)
+    assert await kind_of_failure(resolver) is DnsFailureKind.UNUSABLE
+    assert len(server.questions) == asked, "it is remembered like one"

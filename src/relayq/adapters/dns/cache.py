@@ -60,11 +60,6 @@ class Cache:
             _, oldest = self._entries.popitem(last=False)
             self._weight -= _weight(oldest)
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._entries.clear()
-        self._weight = 0
-
     def _drop(self, question: Question) -> None:
         self._weight -= _weight(self._entries.pop(question))
 

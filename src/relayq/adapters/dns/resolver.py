@@ -116,15 +116,6 @@ class DnsResolver:
         """Replace the override table; takes effect within ``LOCAL_TTL``."""
         self._overrides = overrides
 
-    def forget_all(self) -> None:
-        """Empty the cache."""
-        self._cache.clear()
-
-    @property
-    def cached_answers(self) -> int:
-        """Questions the cache knows an answer to, expired ones included."""
-        return len(self._cache)
-
     async def close(self) -> None:
         """Give up what is under way; those who wait for it get a ``DnsError``. Idempotent."""
         tasks = list(self._in_flight.values())

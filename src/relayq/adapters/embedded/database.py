@@ -11,6 +11,7 @@ import errno
 import os
 import sqlite3
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -89,6 +90,19 @@ def connect(path: Path, busy_timeout: float = 1.0, *, any_thread: bool = False) 
         raise
     except sqlite3.DatabaseError as error:
         raise damaged(path, error) from error
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Everything that is written inside, or nothing of it; the caller holds the turn to write."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _connect(path: Path, busy_timeout: float, *, any_thread: bool) -> sqlite3.Connection:

@@ -242,7 +242,7 @@ class _File:
         chosen = f"SELECT id FROM {table} WHERE queue = ? AND {condition} LIMIT {PURGE_CHUNK}"  # noqa: S608 - constants
         total = 0
         while not self._is_interrupted:
-            with self._locks.turn(self._patience), self._writing():
+            with self._locks.turn(self._patience), database.transaction(self._connection):
                 numbers = [number for (number,) in self._connection.execute(chosen, (name, limit))]
                 marks = ",".join("?" * len(numbers))
                 self._connection.execute(
@@ -264,17 +264,6 @@ class _File:
             yield
         finally:
             self._connection.execute("ROLLBACK")
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
-            raise
 
 
 @dataclass(slots=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sqlite3
 import zlib
 from asyncio import Future
 from collections import Counter
@@ -310,15 +309,8 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._locks.turn(self._lock_slice):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._locks.turn(self._lock_slice), database.transaction(self._connection):
+            yield
 
     def _settle(self, changes: Sequence[Change]) -> None:
         deleted = [change.item_id for change in changes if change.item_id is not None and not change.gives_back]

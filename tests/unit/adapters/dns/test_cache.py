@@ -51,14 +51,3 @@ def test_large_answers_count_as_several() -> None:
     assert len(cache) == 2
     cache.put(("huge", 16), answer("x" * 50_000))
     assert len(cache) == 1
-
-
-def test_clearing_makes_room() -> None:
-    cache = Cache(2)
-    cache.put(("a", 1), answer())
-    cache.put(("b", 1), answer())
-    cache.clear()
-    assert len(cache) == 0
-    cache.put(("c", 1), answer())
-    cache.put(("d", 1), answer())
-    assert len(cache) == 2
