@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from relayq.adapters import workshop as adapter
@@ -108,6 +109,47 @@ async def test_what_a_connection_is_held_for_goes_first(workshops: list[Watched]
     assert (converted.octets.isascii(), converted.octets.count(b"line of text\r\n")) == (True, 50_000)
 
 
+async def test_large_orders_are_made_one_at_a_time(workshops: list[Watched]) -> None:
+    one = Watched(size=2)
+    workshops.append(one)
+    await asyncio.gather(*(one.make(order()) for _ in range(20)))
+    for pid in one.pids:
+        os.kill(pid, signal.SIGSTOP)
+    large = order(STYLED + b"x" * adapter.LARGE_OCTETS)
+    converted = Conversion(octets=b"x" * adapter.LARGE_OCTETS)
+    made = [asyncio.ensure_future(one.make(what)) for what in (large, large, converted, order(), order())]
+    await asyncio.sleep(0)
+    assert [job.is_large for job in one._jobs][:2] == [True, True]  # a small one may have passed them
+    assert sum(process.has_large for process in one._processes) == 1
+    made[1].cancel()
+    for pid in one.pids:
+        os.kill(pid, signal.SIGCONT)
+    outcomes = await asyncio.gather(*made, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Made, asyncio.CancelledError, Made, Made, Made]
+
+
+@pytest.mark.parametrize("work", ["personalised", "composed", "converted"])
+async def test_large_content_goes_there_and_back_in_pieces_of_its_own(workshops: list[Watched], work: str) -> None:
+    """And nothing of it is lost when the process ends in between."""
+    one = Watched()
+    workshops.append(one)
+    pid = await stopped(one)
+    text = b"line of text\r\n" * 200_000
+    if work == "personalised":
+        what: Order | Conversion = order(b"Subject: {$n}\r\n\r\n" + text, data=b'{"n": 1}')
+    elif work == "composed":
+        what = order(b"", mime_object=msgspec.json.encode({"from": "a@x.test", "text": text.decode()}))
+    else:
+        what = Conversion(octets=b"Subject: x\r\n\r\n\xff" + text, to_seven_bit=True)
+    making = asyncio.ensure_future(one.make(what))
+    await asyncio.sleep(0)
+    os.kill(pid, signal.SIGKILL)
+    made = await making
+    assert isinstance(made, Made)
+    assert made.octets.count(b"line of text\r\n") == 200_000
+    assert one.warnings == ["a composing process ended with status -9"]
+
+
 async def test_orders_are_spread_over_the_processes(workshops: list[Watched]) -> None:
     one = Watched(size=2)
     workshops.append(one)
@@ -181,7 +223,7 @@ async def test_signals_for_the_worker_do_not_end_its_processes(workshops: list[W
         (("/nowhere/python",), "no process can be started: No such file or directory"),
         ((sys.executable, "-c", "raise SystemExit(3)"), "a composing process ended with status 3 before it was ready"),
         (
-            (sys.executable, "-c", "print('x' * 9, flush=True); input()"),
+            (sys.executable, "-c", "print('x' * 16, flush=True); input()"),
             "a composing process ended with status -9 before it was ready",
         ),
     ],
@@ -204,8 +246,9 @@ async def test_an_answer_that_makes_no_sense_counts_as_none(
     code = """
 import sys
 source, target = sys.stdin.buffer, sys.stdout.buffer
-for answer in (bytes(4), bytes((0, 0, 0, 1, 1))):
-    source.read(int.from_bytes(source.read(4), "big"))
+for answer in (bytes(8), bytes((0, 0, 0, 1, 0, 0, 0, 0, 1))):
+    record, octets = source.read(4), source.read(4)
+    source.read(int.from_bytes(record, "big") + int.from_bytes(octets, "big"))
     target.write(answer)
     target.flush()
 source.read()
@@ -228,7 +271,7 @@ async def test_closing_gives_up_what_is_made_and_what_waits(workshops: list[Watc
     assert all(isinstance(outcome, asyncio.CancelledError) for outcome in done)
 
 
-@pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\x09x"])
+@pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\x09\0\0\0\0x", b"\0\0\0\x01\0\0\0\x02\x80x"])
 def test_a_process_ends_with_its_input(sent: bytes) -> None:
     done = subprocess.run(adapter._COMMAND, input=sent, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -237,7 +280,7 @@ def test_a_process_ends_with_its_input(sent: bytes) -> None:
 def test_a_process_whose_worker_is_gone_ends_without_a_word() -> None:
     read, write = os.pipe()
     os.close(read)
-    rules = b"\0\0\0\x01\x80"
+    rules = b"\0\0\0\x01\0\0\0\0\x80"
     done = subprocess.run(adapter._COMMAND, input=rules, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, b"")

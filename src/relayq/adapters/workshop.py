@@ -8,6 +8,7 @@ An order that ends its process, or never ends, takes nobody along: it is tried i
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -15,13 +16,15 @@ from typing import cast
 
 import msgspec
 
-from relayq.adapters.workshop_process import LENGTH, decode_outcome, encode_frame_body
+from relayq.adapters.workshop_process import LENGTHS, decode_outcome, encode_order
 from relayq.compose.making import Conversion, Failed, MakingRules, Order, OrderOutcome
 from relayq.ports import WorkshopUnavailableError
 
 MAX_SECONDS = 60.0
 """For one order; what it may use of the processor is bounded at a tenth of it, by the process itself."""
 MAX_FRAME = 1 << 28
+LARGE_OCTETS = 1 << 20
+"""Of an order from here on: one of these at a time, since both sides hold the whole of it, before and after."""
 _START_SECONDS = 60.0
 _MAX_TRIES = 2
 _COMMAND = (sys.executable, "-P", "-m", "relayq.adapters.workshop_process")
@@ -30,11 +33,12 @@ _COMMAND = (sys.executable, "-P", "-m", "relayq.adapters.workshop_process")
 class _Job:
     """An order and who waits for it."""
 
-    __slots__ = ("future", "order", "tries")
+    __slots__ = ("future", "is_large", "order", "tries")
 
     def __init__(self, order: Order | Conversion, future: asyncio.Future[OrderOutcome]) -> None:
         self.order = order
         self.future = future
+        self.is_large = _octets_of(order) >= LARGE_OCTETS
         self.tries = 0
 
     def resolve(self, outcome: OrderOutcome) -> None:
@@ -111,17 +115,29 @@ class ProcessWorkshop:
 
     def _assign(self) -> None:
         """Give waiting orders to idle processes; start one more where there is none."""
-        while self._jobs and self._jobs[0].future.done():
-            self._jobs.popleft()
-        while self._jobs and self._idle:
-            job = self._jobs.popleft()
-            if not job.future.done():
-                self._idle.pop().begin(job, self._max_seconds)
+        while self._idle and (job := self._take_job()) is not None:
+            self._idle.pop().begin(job, self._max_seconds)
         if len(self._jobs) > self._coming and len(self._processes) + len(self._starting) < self._size:
             self._coming += 1
             task = self._loop.create_task(self._start(), name="start workshop")
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
+
+    def _take_job(self) -> _Job | None:
+        """The next one that may begin."""
+        has_large = any(process.has_large for process in self._processes)
+        passed: list[_Job] = []
+        found = None
+        while self._jobs and found is None:
+            job = self._jobs.popleft()
+            if job.future.done():
+                continue
+            if job.is_large and has_large:
+                passed.append(job)
+            else:
+                found = job
+        self._jobs.extendleft(reversed(passed))
+        return found
 
     async def _start(self) -> None:
         try:
@@ -194,6 +210,54 @@ class ProcessWorkshop:
             self._jobs.appendleft(job)
 
 
+class _Frame:
+    """A frame that arrives; see `relayq.adapters.workshop_process`.
+
+    Attributes:
+        record: The first part, as far as it is there.
+        octets: The second one; a buffer that hands out what is in it without another copy.
+    """
+
+    __slots__ = ("_head", "_missing", "octets", "record")
+
+    def __init__(self) -> None:
+        self.record = io.BytesIO()
+        self.octets = io.BytesIO()
+        self._head = b""
+        self._missing = [0, 0]
+
+    @property
+    def is_complete(self) -> bool:
+        """Nothing is missing."""
+        return len(self._head) == LENGTHS.size and not any(self._missing)
+
+    @property
+    def is_too_large(self) -> bool:
+        """More than any message is announced."""
+        return max(self._missing) > MAX_FRAME
+
+    def add(self, data: bytes) -> None:
+        """The next piece; what is beyond the frame is dropped, for nobody asked for it."""
+        if len(self._head) < LENGTHS.size:
+            rest = LENGTHS.size - len(self._head)
+            self._head += data[:rest]
+            data = data[rest:]
+            if len(self._head) == LENGTHS.size:
+                self._missing = list(LENGTHS.unpack(self._head))
+        for place, part in enumerate((self.record, self.octets)):
+            piece = data[: self._missing[place]]
+            part.write(piece)
+            self._missing[place] -= len(piece)
+            data = data[len(piece) :]
+
+
+def _octets_of(order: Order | Conversion) -> int:
+    if isinstance(order, Conversion):
+        return len(order.octets)
+    bodies = sum(len(answer.found.body) for answer in order.answers if answer.found is not None)
+    return len(order.mime) + len(order.mime_object or b"") + len(order.data or b"") + bodies
+
+
 class _Process(asyncio.SubprocessProtocol):
     """One process: an order goes in, its outcome comes out.
 
@@ -210,7 +274,7 @@ class _Process(asyncio.SubprocessProtocol):
         self._workshop = workshop
         self._job: _Job | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._received = bytearray()
+        self._received = _Frame()
         self._transport: asyncio.SubprocessTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -221,46 +285,47 @@ class _Process(asyncio.SubprocessProtocol):
         """Tell it the rules, once its pipes are open."""
         self.rules = rules
         self._keep_time(_START_SECONDS)
-        self._write(rules)
+        self._write(msgspec.msgpack.encode(rules), b"")
 
     def begin(self, job: _Job, seconds: float) -> None:
         """Hand over an order."""
         self._job = job
         self._keep_time(seconds)
-        self._write(job.order)
+        self._write(*encode_order(job.order))
 
     def _keep_time(self, seconds: float) -> None:
         """Expect an answer within so many seconds."""
         self._timer = asyncio.get_running_loop().call_later(seconds, self._is_late)
 
-    def _write(self, content: MakingRules | Order | Conversion) -> None:
+    @property
+    def has_large(self) -> bool:
+        """It works on a large order."""
+        return self._job is not None and self._job.is_large
+
+    def _write(self, record: bytes, octets: bytes) -> None:
         assert self._transport is not None
         pipe = self._transport.get_pipe_transport(0)
-        body = encode_frame_body(content)
         # One that has ended cannot be told anything; `process_exited` follows.
         if pipe is not None and not pipe.is_closing():
-            cast("asyncio.WriteTransport", pipe).writelines((LENGTH.pack(len(body)), body))
+            cast("asyncio.WriteTransport", pipe).writelines((LENGTHS.pack(len(record), len(octets)), record, octets))
 
     def pipe_data_received(self, fd: int, data: bytes | str) -> None:
         """A piece of an answer."""
         assert isinstance(data, bytes)
-        received = self._received
-        received += data
-        if len(received) < LENGTH.size:
-            return
-        (size,) = LENGTH.unpack_from(received)
-        if size > MAX_FRAME:
+        frame = self._received
+        frame.add(data)
+        if frame.is_too_large:
             self._kill()
-        elif len(received) >= LENGTH.size + size:
-            self._received = bytearray()
-            self._take(memoryview(received)[LENGTH.size :])
+        elif frame.is_complete:
+            self._received = _Frame()
+            self._take(frame)
 
-    def _take(self, body: memoryview) -> None:
+    def _take(self, frame: _Frame) -> None:
         """An answer is complete."""
         self._stop_timer()
         if self._job is not None:
             try:
-                outcome = decode_outcome(body)
+                outcome = decode_outcome(frame.record.getvalue(), frame.octets.getvalue())
             except msgspec.DecodeError:
                 self._kill()
                 return
