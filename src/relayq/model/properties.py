@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from relayq.model.address import EmailAddress, InvalidAddressError, parse_address, parse_domain
+from relayq.model.dkim_entry import check_dkim_entry
 from relayq.model.members import NULL, Members, decode_octets, decode_text, decode_value, slice_array, slice_object
 from relayq.model.message import DsnOptions, ResultQueues, Smarthost
 from relayq.model.result_json import decode_origin, decode_results
@@ -31,8 +32,6 @@ _DSN_EVENTS = frozenset(("SUCCESS", "FAILURE", "DELAY"))
 _DSN_NEVER = ("NEVER",)
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")  # RFC 3461 section 4.4: graphic characters and blanks
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_SELECTOR = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _MAX_ORCPT_CHARACTERS = 500
 _MAX_ENVID_CHARACTERS = 100
 
@@ -204,28 +203,9 @@ def _parse_envid(value: object) -> str | None:
 def _parse_dkim(found: Found, raw: msgspec.Raw) -> None:
     entries = slice_array(raw) if memoryview(raw)[0] == _BRACKET else [raw]
     for entry in entries:
-        _check_dkim(_as_object(entry))
+        check_dkim_entry(_as_object(entry))
     if entries:
         found["dkim"] = raw
-
-
-def _check_dkim(given: Members) -> None:
-    domain, selector, key, expire, headers = (
-        None if raw is None else decode_value(raw)
-        for raw in (_given(given, name) for name in ("domain", "selector", "key", "expire", "headers"))
-    )
-    try:
-        parse_domain(as_text(domain))
-    except ValueError:
-        raise ValueError("domain: expected a domain name") from None
-    if not (isinstance(selector, str) and _SELECTOR.fullmatch(selector)):
-        raise ValueError("selector: expected DNS labels")
-    if not (isinstance(key, str) and key):
-        raise ValueError("key: expected a private key")
-    if expire is not None:
-        as_timestamp(expire)
-    if headers is not None and not (isinstance(headers, list) and all(isinstance(name, str) for name in headers)):
-        raise ValueError("headers: expected an array of strings")
 
 
 def _parse_data(found: Found, raw: msgspec.Raw) -> None:

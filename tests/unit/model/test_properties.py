@@ -339,7 +339,9 @@ KEY = '"domain":"Shop.example","selector":"s1_2031.eu","key":"MIIB"'
     [
         f"{{{KEY}}}",
         f"[{{{KEY}}},{{{KEY}}}]",
-        f'{{{KEY},"expire":"2031-05-01 07:30:00","headers":["feedback-id"],"priority":1e400}}',
+        f'{{{KEY},"expire":"2031-05-01 07:30:00","headers":["feedback-id"],"weight":1e400}}',
+        f'{{{KEY},"canonicalization":"Relaxed","protocols":["DKIM","arc"],"report":"yes","priority":-2,"oversign":0}}',
+        f'{{{KEY},"algorithm":"sha1","identity":"@shop.example","priority":"3","report":null,"protocols":[]}}',
         f'{{{KEY},"expire":null,"headers":null}}',
         f'{{{KEY},"headers":[]}}',
         '{"domain":"bücher.example","selector":"s","key":"k"}',
@@ -367,6 +369,10 @@ def test_no_dkim_keys_are_no_dkim() -> None:
         '{"domain":"x test","selector":"s","key":"k"}', '{"domain":5,"selector":"s","key":"k"}',
         '{"domain":null,"selector":"s","key":"k"}', f'{{{KEY},"expire":"soon"}}', f'{{{KEY},"expire":5}}',
         f'{{{KEY},"headers":"to"}}', f'{{{KEY},"headers":[1]}}', f"[{{{KEY}}},{{}}]", f'{{{KEY},"headers":{{}}}}',
+        f'{{{KEY},"canonicalization":"none"}}', f'{{{KEY},"canonicalization":1}}', f'{{{KEY},"protocols":"dkim"}}',
+        f'{{{KEY},"protocols":["dkmi"]}}', f'{{{KEY},"protocols":[null]}}', f'{{{KEY},"report":"perhaps"}}',
+        f'{{{KEY},"priority":1.5}}', f'{{{KEY},"priority":true}}', f'{{{KEY},"priority":"-1"}}',
+        f'{{{KEY},"algorithm":"md5"}}', f'{{{KEY},"oversign":[]}}', f'{{{KEY},"identity":7}}',
     ],
 )  # fmt: skip
 def test_what_is_no_dkim_key_is_refused(value: str) -> None:
