@@ -49,6 +49,10 @@ class HeaderSpan(NamedTuple):
         return self.body_start > self.end
 
 
+HEADER_EDITS = ("remove", "replace", "update", "prepend", "append", "add")
+"""Members of ``headers``; what stands in others matters to nobody."""
+
+
 class HeaderEdits(msgspec.Struct, frozen=True, kw_only=True):
     """Edits of ``headers`` in the outer JSON, ready to be applied: names in lower case, fields encoded and folded.
 

@@ -32,7 +32,7 @@ from relayq.compose import (
 )
 from relayq.compose.analysis import has_long_line
 from relayq.compose.arc import NEW, Arrival, prepare_seal
-from relayq.compose.headers import find_header
+from relayq.compose.headers import HEADER_EDITS, find_header
 from relayq.compose.making import (
     Answer,
     Conversion,
@@ -56,7 +56,8 @@ from relayq.delivery.pace import Pace
 from relayq.delivery.threads import WorkThreads
 from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
 from relayq.model import DeliveryState, Message, Refused, Scope, TimedOut, Unusable
-from relayq.model.members import decode_value
+from relayq.model.dkim_entry import decode_dkim
+from relayq.model.members import decode_some, decode_value
 from relayq.ports import Clock, Workshop, WorkshopUnavailableError
 from relayq.smtp import SLICE_OCTETS, Capabilities, Normalised, normalise_line_ends, normalised_slices
 
@@ -64,6 +65,7 @@ T = TypeVar("T")
 
 QUICK = Effort(template_seconds=0.01, inlining_seconds=0.01, css_steps=200_000, css_characters=4_000)
 """What is done on the loop before the workshop gets the message; a page of CSS steps costs about two milliseconds."""
+_BRACE = ord("{")
 _QUICK_OCTETS = 64 * 1024
 _QUICK_OCTETS_WITH_STYLES = 16 * 1024
 _MAX_SLOW = 1024
@@ -381,7 +383,7 @@ class Composer:
         if keys is not None:
             return keys
         try:
-            keys = parse_signing_keys(decode_value(message.dkim), oversign=self._rules.oversign)
+            keys = parse_signing_keys(decode_dkim(message.dkim), oversign=self._rules.oversign)
             if not message.force:
                 await self._load(keys)
                 self._usable_keys[given] = keys
@@ -491,8 +493,10 @@ def _digest(order: Order) -> bytes:
 
 
 def _parse_edits(message: Message) -> HeaderEdits:
+    raw = message.members["headers"]
     try:
-        return parse_header_edits(decode_value(message.members["headers"]))
+        is_object = memoryview(raw)[0] == _BRACE
+        return parse_header_edits(decode_some(raw, HEADER_EDITS) if is_object else decode_value(raw))
     except HeaderError as error:
         raise Unusable(DeliveryState.AMQP, Scope.MESSAGE, str(error)) from None
     except ValueError as error:

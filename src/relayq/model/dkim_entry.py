@@ -8,14 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import msgspec
+
 from relayq.model.address import parse_domain
-from relayq.model.members import NULL, Members, decode_value
+from relayq.model.members import NULL, Members, decode_some, decode_value, slice_array
 from relayq.model.values import as_bool, as_integer, as_text, as_timestamp
 
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _SELECTOR = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+")
 _CANONICALIZATION = re.compile(r"(?:simple|relaxed)(?:/(?:simple|relaxed))?")
 _PROTOCOLS = frozenset(("dkim", "arc"))
+_BRACKET = ord("[")
 _ALGORITHMS = frozenset(("sha256", "sha1"))
 
 
@@ -35,6 +38,12 @@ def check_dkim_entry(given: Members) -> None:
             check(decode_value(raw))
         except ValueError:
             raise ValueError(f"{name}: expected {_EXPECTED[name]}") from None
+
+
+def decode_dkim(raw: msgspec.Raw) -> list[dict[str, object]]:
+    """Entries of a ``dkim`` that was checked, with their known members."""
+    entries = slice_array(raw) if memoryview(raw)[0] == _BRACKET else [raw]
+    return [decode_some(entry, _CHECKS) for entry in entries]
 
 
 def _check_domain(value: object) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -31,7 +31,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _OPENING = b"[{"
-_NUMBER_START = b"-0123456789"
+_HALF_A_PAIR = "holds half a surrogate pair"
+_MOST_DIGITS = 640
+"""Python's own bound on what it makes of an integer's text without being told otherwise is not below this."""
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # An escaped backslash and a whole pair are consumed, so that what the group finds is half a pair.
 _LONE_SURROGATE = re.compile(
@@ -84,19 +86,28 @@ def _slice_with_surrogates(text: bytes) -> Members:
 
     Each half is hidden behind a marker that a text cannot contain, since it depends on the whole of it.
     """
-    marker = b"s" + hashlib.sha256(text).hexdigest().encode("ascii")
+    marker, hidden = _hide_surrogates(text)
     try:
-        members = _slice(_LONE_SURROGATE.sub(lambda half: marker + half[1] + marker if half[1] else half[0], text))
+        members = _slice(hidden)
     except RecursionError:
         raise InvalidBodyError(f"nested deeper than {MAX_NESTING} levels") from None
     except msgspec.DecodeError as error:
         raise InvalidBodyError(str(error).partition(" (byte")[0]) from None  # its octets are not those of the body
-    hidden_value = re.compile(marker + rb"(.{4})" + marker)
-    hidden_name = re.compile(hidden_value.pattern.decode("ascii"))
+    hidden_name = re.compile(f"{marker.decode('ascii')}(.{{4}}){marker.decode('ascii')}")
     return {
-        hidden_name.sub(lambda half: chr(int(half[1], 16)), name): msgspec.Raw(hidden_value.sub(rb"\\u\1", bytes(raw)))
+        hidden_name.sub(lambda half: chr(int(half[1], 16)), name): msgspec.Raw(_show_surrogates(marker, bytes(raw)))
         for name, raw in members.items()
     }
+
+
+def _hide_surrogates(text: bytes) -> tuple[bytes, bytes]:
+    """The marker, and the text with each half behind it."""
+    marker = b"s" + hashlib.sha256(text).hexdigest().encode("ascii")
+    return marker, _LONE_SURROGATE.sub(lambda half: marker + half[1] + marker if half[1] else half[0], text)
+
+
+def _show_surrogates(marker: bytes, hidden: bytes) -> bytes:
+    return re.sub(marker + rb"(.{4})" + marker, rb"\\u\1", hidden)
 
 
 def without_lone_surrogates(text: bytes | msgspec.Raw) -> bytes:
@@ -118,12 +129,15 @@ def slice_array(raw: msgspec.Raw) -> list[msgspec.Raw]:
     """Entries of a slice that is a JSON array.
 
     Raises:
-        ValueError: It is no array, or holds half a surrogate pair.
+        ValueError: It is no array.
     """
     try:
         return _slice_array(raw)
-    except msgspec.DecodeError as error:
+    except msgspec.ValidationError as error:
         raise _unusable(error, "an array") from None
+    except msgspec.DecodeError:
+        marker, hidden = _hide_surrogates(bytes(raw))
+    return [msgspec.Raw(_show_surrogates(marker, bytes(entry))) for entry in _slice_array(hidden)]
 
 
 def decode_text(raw: msgspec.Raw) -> str:
@@ -180,21 +194,36 @@ def decode_value(raw: msgspec.Raw) -> object:
     """A slice as a plain JSON value; a number too wide for the decoder becomes the nearest float, maybe infinite.
 
     Raises:
-        ValueError: It holds half a surrogate pair, or such a number deeper inside.
+        ValueError: It holds half a surrogate pair.
     """
     try:
         return _decode(raw)
-    except msgspec.DecodeError as error:
-        if memoryview(raw)[0] in _NUMBER_START:
-            return float(bytes(raw))
-        raise _unusable(error, "numbers of a usable size") from None
+    except msgspec.DecodeError:
+        if any(half[1] for half in _LONE_SURROGATE.finditer(raw)):
+            raise ValueError(_HALF_A_PAIR) from None
+    # Syntax and nesting were checked when the object was sliced, so only a number can be what the decoder refused.
+    return json.loads(bytes(raw).decode("utf-8"), parse_int=_parse_integer)
+
+
+def _parse_integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def decode_some(raw: msgspec.Raw, names: Iterable[str]) -> dict[str, object]:
+    """Members of those names of a slice that is an object, decoded; nothing in the others matters.
+
+    Raises:
+        ValueError: It is no object, or one of them holds half a surrogate pair.
+    """
+    given = slice_object(raw)
+    return {name: decode_value(given[name]) for name in names if name in given}
 
 
 def _unusable(error: msgspec.DecodeError, expected: str) -> ValueError:
     """Syntax was checked when the object was sliced, so beside a wrong type only one thing can be wrong."""
     if isinstance(error, msgspec.ValidationError):
         return ValueError(f"expected {expected}")
-    return ValueError("holds half a surrogate pair")
+    return ValueError(_HALF_A_PAIR)
 
 
 def encode_members(

@@ -242,6 +242,19 @@ def test_header_edits() -> None:
         COMPOSER.prepare_now(with_facts(members={"headers": raw({"append": {"X-A": "1\r\nBcc: x@y.test"}})}))
 
 
+@pytest.mark.parametrize("odd", [b"1e400", b"9" * 5000, rb'"\ud83d"'])
+async def test_members_nobody_knows_may_hold_anything(odd: bytes) -> None:
+    """Numbers and halves of characters that are legal JSON, and that no decoder of ours takes."""
+    edits = {"headers": msgspec.Raw(b'{"append":{"X-A":"1"},"note":[' + odd + b"]}")}
+    content = COMPOSER.prepare_now(with_facts(mime=LETTER, members=edits))
+    assert b"X-A: 1\r\n" in (content.octets or b"")
+
+    entry = b'{"domain":"example.com","selector":"s","key":"%b","note":[%b]}' % (SEED.encode(), odd)
+    for dkim in (entry, b"[" + entry + b"]"):
+        content = COMPOSER.prepare_now(with_facts(mime=LETTER, dkim=msgspec.Raw(dkim)))
+        assert [key.selector for key in content.keys] == ["s"]
+
+
 SEED = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
 LETTER = b"From: Shop <shop@example.com>\r\nSubject: Order\r\n\r\nHello\r\n"
 

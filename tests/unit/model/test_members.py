@@ -11,6 +11,7 @@ from relayq.model.members import (
     InvalidBodyError,
     decode_members,
     decode_octets,
+    decode_some,
     decode_text,
     decode_value,
     encode_members,
@@ -294,6 +295,10 @@ def test_names_beyond_the_cache_are_written_all_the_same() -> None:
         (b"1e-400", 0.0),
         (b'"\\u00e9"', "é"),
         (b"[1,null]", [1, None]),
+        (
+            b'[{"a":1e400},"\\ud83d\\ude00",' + b"9" * 6000 + b',-2.5,"\xc3\xa9"]',
+            [{"a": float("inf")}, "😀", float("inf"), -2.5, "é"],
+        ),
         (b'{"a":true}', {"a": True}),
     ],
 )
@@ -304,16 +309,28 @@ def test_a_slice_becomes_a_plain_value(raw: bytes, value: object) -> None:
 def test_what_cannot_be_decoded_is_named_without_its_text() -> None:
     with pytest.raises(ValueError, match=r"^holds half a surrogate pair$"):
         decode_value(msgspec.Raw(rb'"secret\udc00"'))
-    with pytest.raises(ValueError, match=r"^expected numbers of a usable size$"):
-        decode_value(msgspec.Raw(b"[1e400]"))
+    with pytest.raises(ValueError, match=r"^holds half a surrogate pair$"):
+        decode_value(msgspec.Raw(rb'[1e400,"\\\udc00"]'))
     with pytest.raises(ValueError, match=r"^expected a string$"):
         decode_text(msgspec.Raw(b"4711"))
     with pytest.raises(ValueError, match=r"^holds half a surrogate pair$"):
         decode_text(msgspec.Raw(rb'"\ud83d"'))
     with pytest.raises(ValueError, match=r"^expected an array$"):
         slice_array(msgspec.Raw(b"{}"))
+
+
+def test_an_inner_array_is_cut_like_the_outer_object() -> None:
+    entries = slice_array(msgspec.Raw(rb'["\udc00", {"a":"\ud83d\ude00\\ud83d"},1e400,[ 1 ]]'))
+
+    assert [bytes(raw) for raw in entries] == [rb'"\udc00"', rb'{"a":"\ud83d\ude00\\ud83d"}', b"1e400", b"[ 1 ]"]
+
+
+def test_some_members_of_an_object_are_decoded_and_others_are_not_looked_at() -> None:
+    raw = msgspec.Raw(rb'{"a":[1e400],"b":"\udc00","c":null}')
+
+    assert decode_some(raw, ("c", "a", "x")) == {"c": None, "a": [float("inf")]}
     with pytest.raises(ValueError, match=r"^holds half a surrogate pair$"):
-        slice_array(msgspec.Raw(rb'["\udc00"]'))
+        decode_some(raw, ("b",))
 
 
 def test_an_inner_object_is_cut_like_the_outer_one() -> None:
