@@ -8,12 +8,13 @@ import smtplib
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.ports import free_port
+from tests.support.ports import BLOCK, free_port
 from tests.support.processes import Process, ServerNotReady, is_listening
 from tests.support.servers import RabbitMqNode, SmtpSink
 
@@ -30,11 +31,21 @@ def test_free_port_is_below_the_ephemeral_range_and_never_given_twice() -> None:
 
 def test_free_port_avoids_a_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        taken = server.getsockname()[1]
-        choices = iter([taken, free_port()])
-        monkeypatch.setattr("tests.support.ports.random.randrange", lambda *_: next(choices))
-        monkeypatch.setattr("tests.support.ports._handed_out", set())
-        assert free_port() != taken
+        taken, other = server.getsockname()[1], free_port()
+        monkeypatch.setattr("tests.support.ports._ports", deque([taken, other]))
+        assert free_port() == other
+        monkeypatch.setattr("tests.support.ports._ports", deque([taken]))
+        with pytest.raises(RuntimeError, match="no free port"):
+            free_port()
+
+
+def test_another_process_is_never_given_a_port_of_ours() -> None:
+    script = "from tests.support.ports import BLOCK, free_port; print(*{free_port() for _ in range(500)})"
+    first = free_port()
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True, text=True)
+    theirs = set(map(int, done.stdout.split()))
+    assert 0 < len(theirs) <= BLOCK
+    assert not theirs & {first, *(free_port() for _ in range(BLOCK))}
 
 
 def test_a_process_that_ends_early_is_reported_with_its_output(tmp_path: Path) -> None:
