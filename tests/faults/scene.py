@@ -37,7 +37,7 @@ from tests.support.servers import RabbitMqNode
 SEED = int(os.environ.get("RELAYQ_FAULT_SEED") or random.SystemRandom().randrange(1_000_000))
 WORKERS = 2
 CONNECTIONS = 4
-GIVE_UP_SECONDS = 60.0
+GIVE_UP_SECONDS = 120.0
 MIME = "From: a@shop.test\r\nSubject: x\r\n\r\n" + "A line of the body of a mail.\r\n" * 40
 SCRIPT = "message * slow=0.03 250 ok"
 """Paces the run, so that there is mail before, during and after what happens."""

@@ -105,6 +105,7 @@ class Supervisor:
         self._log = log
         self._manager = ServiceManager(os.environ)
         self._is_ready = False
+        self._has_delivered = False
         self._is_stopping = False
         self._is_aborted = False
         self._reloading: asyncio.Task[None] | None = None
@@ -119,16 +120,17 @@ class Supervisor:
 
     async def run(self) -> int:
         """See :func:`supervise`."""
-        for problem in self._settings.warnings:
-            self._log.write("warning", "config", str(problem))
-        workers = "1 worker" if self._count == 1 else f"{self._count} workers"
-        self._log.write("info", "run", f"relayq {__version__}, process {os.getpid()}, {workers}")
-        self._warn_of_few_files()
+        # Before the first line: whoever has read one may send a signal.
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop_or_leave)
         self._loop.add_signal_handler(signal.SIGHUP, self.reload)
         self._loop.add_signal_handler(signal.SIGUSR1, self._log.reopen)
         self._loop.add_signal_handler(signal.SIGUSR2, self._say_status)
+        for problem in self._settings.warnings:
+            self._log.write("warning", "config", str(problem))
+        workers = "1 worker" if self._count == 1 else f"{self._count} workers"
+        self._log.write("info", "run", f"relayq {__version__}, process {os.getpid()}, {workers}")
+        self._warn_of_few_files()
         self._late = self._loop.call_later(READY_SECONDS, self._say_ready)
         self._beat()
         if self._web is not None:
@@ -168,7 +170,8 @@ class Supervisor:
 
     def _changed(self) -> None:
         """A worker is doing something else, perhaps."""
-        if not self._is_ready and all(state is State.CONSUMING for state in self._crew.states()):
+        if not self._has_delivered and all(state is State.CONSUMING for state in self._crew.states()):
+            self._has_delivered = True
             address = shown_address(self._settings)
             self._log.write("info", "run", f"delivering from {self._settings.queues.outbox!r} on {address}")
             self._say_ready()

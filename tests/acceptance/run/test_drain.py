@@ -100,7 +100,7 @@ async def _drain(make: OpenBroker, settings: dict[str, str], folder: Path, secon
         assert await _left_in(broker, "outbox", "results", "success", "failure", "retry") == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_drains_rabbitmq(
     rabbitmq: RabbitMqNode, smtp_sink_factory: Callable[..., SmtpSink], base_settings: dict[str, str], tmp_path: Path
 ) -> None:
@@ -115,11 +115,11 @@ async def test_drains_rabbitmq(
     settings = base_settings | {"rabbitmq-address": url, "smtp-out-port": str(smtp_sink_factory().port)}
     await _drain(
         lambda: RabbitMqBroker(options, RecordingListener(), SystemClock(), lambda level, text: None),
-        settings, tmp_path, 110,
+        settings, tmp_path, 240,
     )  # fmt: skip
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_drains_the_embedded_broker(
     smtp_sink_factory: Callable[..., SmtpSink], base_settings: dict[str, str], tmp_path: Path
 ) -> None:
@@ -132,5 +132,5 @@ async def test_drains_the_embedded_broker(
         lambda: EmbeddedBroker(
             EmbeddedOptions(path=str(file)), RecordingListener(), SystemClock(), lambda level, text: None
         ),
-        settings, tmp_path, 110,
+        settings, tmp_path, 240,
     )  # fmt: skip

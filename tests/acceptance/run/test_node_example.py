@@ -26,7 +26,7 @@ def node_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("node") / "example"
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules"))
     subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=90, capture_output=True
+        ["npm", "install", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=250, capture_output=True
     )
     return folder
 
@@ -37,12 +37,12 @@ async def test_node_sends_and_reads_its_result(
 ) -> None:
     url = rabbitmq.new_vhost()
     settings = base_settings | {"rabbitmq-address": url, "smtp-out-port": str(smtp_sink.port)}
-    environment = {**os.environ, "AMQP_URL": url, "WAIT_SECONDS": "20"}
+    environment = {**os.environ, "AMQP_URL": url, "WAIT_SECONDS": "100"}
     with RelayqProcess(tmp_path, settings) as relayq:
         relayq.wait_for_log("delivering from")
         done = await asyncio.to_thread(
             subprocess.run, ["node", "send-and-wait.js", "anna@example.test"],
-            cwd=node_example, env=environment, capture_output=True, text=True, timeout=40,
+            cwd=node_example, env=environment, capture_output=True, text=True, timeout=150,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr + relayq.log
     found = json.loads(done.stdout)

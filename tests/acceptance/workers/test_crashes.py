@@ -37,7 +37,8 @@ async def test_a_killed_worker_is_started_again_and_nothing_is_lost(tmp_path: Pa
 async def test_the_workers_of_a_killed_supervisor_end_in_order(tmp_path: Path) -> None:
     async with CountingSink(SLOW) as sink, opened(tmp_path) as broker:
         await broker.publish([message(number) for number in range(COUNT)])
-        with RelayqProcess(tmp_path, settings_for(tmp_path, sink, rabbitmq_qos=100)) as relayq:
+        # Few connections: seconds pass between the death and the last mail there would be.
+        with RelayqProcess(tmp_path, settings_for(tmp_path, sink, rabbitmq_qos=100, ip_maxconnections=2)) as relayq:
             await until(lambda: len(sink.messages) >= COUNT // 6, "the first messages")
             workers = workers_of(relayq.pid)
             await asyncio.to_thread(relayq.kill)
