@@ -234,6 +234,15 @@ class Scene:
         async with asyncio.timeout(GIVE_UP_SECONDS):
             await self.collector.until(lambda: self.collector.count >= goal)
 
+    async def more_mails(self, count: int) -> None:
+        """Wait until the receiver, which is in this process, got so many more mails, or all.
+
+        Results may be late: a busy broker tells of the first when relayq has sent the last.
+        """
+        received = self.outcome.received
+        goal = min(received.total() + count, self.outcome.messages)
+        await until(lambda: received.total() >= goal, "the mails")
+
     async def random_moment(self, rounds: int) -> None:
         """Wait for a moment in the first half of the share of one of so many rounds."""
         share = self.outcome.messages // rounds

@@ -45,8 +45,9 @@ async def file_limit(scene: Scene) -> AsyncIterator[None]:
 
 def full(disk: Disk) -> NO_SPACE:
     @asynccontextmanager
-    async def filled(_: Scene) -> AsyncIterator[None]:
-        await asyncio.to_thread(disk.fill)
+    async def filled(scene: Scene) -> AsyncIterator[None]:
+        async with scene.standing_still():
+            await asyncio.to_thread(disk.fill)
         try:
             yield
         finally:
@@ -57,7 +58,7 @@ def full(disk: Disk) -> NO_SPACE:
 
 async def no_space_for_queues(folder: Path, no_space: NO_SPACE, place: Path, how: str) -> None:
     async def strike(scene: Scene) -> None:
-        await scene.more_results(MESSAGES // 4)
+        await scene.more_mails(MESSAGES // 4)
         async with no_space(scene):
             await scene.until_figure("relayq_broker_blocked", lambda count: count >= 1)
             assert (await scene.get("/health"))[0] == 200
@@ -72,7 +73,7 @@ async def no_space_for_queues(folder: Path, no_space: NO_SPACE, place: Path, how
 
 async def no_space_for_notes(folder: Path, no_space: NO_SPACE, place: Path, how: str) -> None:
     async def strike(scene: Scene) -> None:
-        await scene.more_results(MESSAGES // 4)
+        await scene.more_mails(MESSAGES // 4)
         async with no_space(scene):
             await until(lambda: "cannot be written" in scene.relayq.log, "the line that tells of it")
 

@@ -65,7 +65,10 @@ INVALID: dict[str, list[Step]] = {
 
 def short(*phases: str, seconds: float = 0.3) -> list[str]:
     """Options for the phases a peer is silent in; in others a busy machine shall not meet a limit."""
-    return [f"smtp-out-timeout-{'ehlo' if phase == 'helo' else phase}={seconds}" for phase in phases]
+    # One limit is for EHLO, which is answered, and for HELO.
+    return [f"smtp-out-timeout-{phase}={seconds}" for phase in phases if phase != "helo"] + [
+        f"smtp-out-timeout-ehlo={3 * seconds:g}" for phase in phases if phase == "helo"
+    ]
 
 
 def peak_kilobytes() -> int:
@@ -90,7 +93,7 @@ async def test_what_is_no_reply_is_invalid_in_every_state(state: str, attack: st
 @pytest.mark.parametrize("part", [b"", b"2", b"250", b"250-", b"250-a\r\n", b"250 ok", b"250 ok\r"], ids=repr)
 @pytest.mark.parametrize("state", STATES)
 async def test_a_reply_that_never_ends(state: str, part: bytes, end: Step) -> None:
-    async with Engine(*short(state)) as engine:
+    async with Engine(*(short(state) if isinstance(end, Stall) else ())) as engine:
         await engine.serve([*STATES[state], *([Send(part)] if part else []), end])
         await engine.send(mail("m1"))
         outcome = await engine.outcome("m1")
@@ -221,14 +224,14 @@ async def test_a_server_that_stops_reading_is_given_up_after_the_block_limit() -
 async def test_large_content_may_take_longer_than_the_block_limit_as_long_as_it_moves() -> None:
     """The limit is for a write without progress, not for all of them."""
     large = "Subject: x\r\n\r\n" + ("x" * 76 + "\r\n") * 150_000
-    async with Engine("smtp-out-timeout-block=0.4") as engine:
+    async with Engine("smtp-out-timeout-block=2") as engine:
         server = await asyncio.start_server(_sip, "127.0.0.1", engine.port, limit=1 << 16)
         async with server:
             before = time.monotonic()
             await engine.send(mail("m1", mime=large))
             outcome = await engine.outcome("m1")
             assert outcome.kind == "success", outcome.last
-            assert time.monotonic() - before > 1.0
+            assert time.monotonic() - before > 2.0
             await engine.stop()
 
 
@@ -240,8 +243,11 @@ async def _sip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         writer.write(reply)
     last = b""
     while not last.endswith(b"\r\n.\r\n"):
-        await asyncio.sleep(0.005)
-        last = last[-5:] + await reader.read(1 << 15)
+        await asyncio.sleep(0.008)
+        octets = await reader.read(1 << 15)
+        if not octets:
+            break
+        last = last[-5:] + octets
     writer.write(b"250 2.0.0 ok\r\n")
     await reader.read()
     writer.close()

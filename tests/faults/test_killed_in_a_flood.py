@@ -24,7 +24,7 @@ MESSAGES = 400
 KILLS = 3
 EACH = 80
 """Mails accepted between two kills."""
-PATIENCE = 40.0
+PATIENCE = 120.0
 
 
 class Flood:

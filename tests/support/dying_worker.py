@@ -36,7 +36,7 @@ from relayq.delivery.scheduler import Scheduler
 from relayq.delivery.session import Session
 from relayq.supervisor.server import supervise
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class Place(NamedTuple):

@@ -42,7 +42,7 @@ from tests.support.ports import free_port
 from tests.support.scripted_server import ScriptedServer, Step
 
 PRODUCT = str(Path(relayq.__file__).parent)
-PATIENCE = 30.0
+PATIENCE = 90.0
 LOOK_SECONDS = 0.002
 SHOWN_OCTETS = 60
 OUTBOX = "outbox"
@@ -246,7 +246,7 @@ class Engine:
         """Stop the worker in order; done by leaving the block too."""
         if not self._is_stopped:
             self._is_stopped = True
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await self.worker.stop()
 
     async def __aexit__(

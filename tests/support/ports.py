@@ -23,7 +23,6 @@ BLOCK = 400  # ports; more than any number of tests has in use at the same time
 CLAIM = "\0relayq-tests-ports-{start}"
 
 _random = random.SystemRandom()  # hypothesis seeds the usual one alike in every process
-_ports: deque[int] = deque()
 
 
 def free_port(*hosts: str) -> int:
@@ -36,8 +35,6 @@ def free_port(*hosts: str) -> int:
         RuntimeError: there is none in this process's block.
     """
     addresses = hosts or ("127.0.0.1",)
-    if not _ports:
-        _ports.extend(_claimed_block())
     for _ in range(len(_ports)):
         port = _ports[0]
         _ports.rotate(-1)
@@ -83,3 +80,6 @@ def _can_listen(address: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+_ports = deque(_claimed_block())  # at once, because some tests compare how many sockets there are before and after

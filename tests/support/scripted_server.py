@@ -27,7 +27,7 @@ from typing import Any, Self
 
 from relayq.trial import ReceivedMessage, Sink, parse_script
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 RECEIVE_OCTETS = 65_536
 MAX_RECEIVED_OCTETS = 64 * 1024 * 1024
 

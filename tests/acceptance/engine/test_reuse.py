@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relayq.adapters.memory import SessionClosed, SessionOpened
-from tests.support.engine import DOMAIN, OUTBOX, Engine, eventually, mail
+from tests.support.engine import DOMAIN, OUTBOX, PATIENCE, Engine, eventually, mail
 from tests.support.scripted_server import (
     Close,
     Expect,
@@ -55,7 +55,7 @@ async def test_an_idle_connection_ends_with_quit_after_connection_maxidle() -> N
         server = await engine.serve([*ONE, *quit_session()])
         await engine.send(mail("m1"))
         await engine.outcome("m1")
-        await asyncio.wait_for(server.connections[0].ended.wait(), 5)
+        await asyncio.wait_for(server.connections[0].ended.wait(), PATIENCE)
         assert server.connections[0].received.endswith(b"QUIT\r\n")
         await eventually(lambda: len(engine.observer.all_of(SessionClosed)) == 1, "its end is reported")
         assert engine.observer.all_of(SessionClosed)[0].messages == 1

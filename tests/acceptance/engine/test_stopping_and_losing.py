@@ -89,7 +89,7 @@ async def test_stopping_with_thousands_of_messages_in_the_outbox_loses_none() ->
         await engine.sink()
         await engine.send(*(mail(f"m{number}") for number in range(3000)))
         await engine.start()
-        await eventually(lambda: len(engine.observer.attempts) > 500, "it is in full swing", 60)
+        await eventually(lambda: len(engine.observer.attempts) > 500, "it is in full swing")
         await engine.stop()
         done = len(engine.observer.attempts)
         assert done < 3000
@@ -168,7 +168,7 @@ async def test_blocking_on_and_off_loses_and_doubles_nothing() -> None:
             engine.broker.set_blocked(blocked=True)
             await asyncio.sleep(0.01)
             engine.broker.set_blocked(blocked=False)
-        await eventually(lambda: len(engine.observer.attempts) == 1500, "all are done", 30)
+        await eventually(lambda: len(engine.observer.attempts) == 1500, "all are done")
         assert sink.counters.messages == 1500
 
 

@@ -138,7 +138,7 @@ async def test_whoever_opens_a_connection_is_not_sent_away_but_those_behind_it_a
 async def test_an_attempt_ends_with_the_time_to_acknowledge_and_no_other_host_is_tried(
     script: list[object], cell: tuple[str, str]
 ) -> None:
-    async with Engine(tweaks={"broker.ack_limit": 0.6, "timeouts.message": 0.1}) as engine:
+    async with Engine(tweaks={"broker.ack_limit": 1.1, "timeouts.message": 0.1}) as engine:
         engine.route(DOMAIN, (10, "mx1.test", "127.0.0.1"), (20, "mx2.test", "127.0.0.2"))
         await engine.serve(script)  # type: ignore[arg-type]
         other = await engine.serve([*opening(), *transaction()], address="127.0.0.2")
@@ -146,7 +146,7 @@ async def test_an_attempt_ends_with_the_time_to_acknowledge_and_no_other_host_is
         await engine.send(mail("m1"))
         outcome = await engine.outcome("m1")
         assert (outcome.cell, outcome.kind) == (cell, "retry")
-        assert time.monotonic() - before > 0.5
+        assert time.monotonic() - before > 0.9
         assert other.count == 0
 
 
@@ -159,14 +159,14 @@ async def test_the_time_to_acknowledge_bounds_the_tcp_connection_too() -> None:
 
 async def test_content_is_not_begun_when_its_reply_might_come_too_late() -> None:
     """Nothing has been transferred, so nothing is said about the mail."""
-    async with Engine(tweaks={"broker.ack_limit": 1.0, "timeouts.message": 0.8}) as engine:
+    async with Engine(tweaks={"broker.ack_limit": 3.0, "timeouts.message": 2.0}) as engine:
         go = asyncio.Event()
         server = await engine.serve([*opening(), *mailfrom(), *rcptto(), Expect(rb"DATA\r\n"), Wait(go),
                                      Send(b"354 go\r\n")])  # fmt: skip
         await engine.send(mail("m1"))
         connection = await server.connection(0)
         await connection.reached.wait()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.1)
         go.set()
         outcome = await engine.waiting("m1")
         assert outcome.queues == {OUTBOX: 1}
@@ -176,13 +176,13 @@ async def test_content_is_not_begun_when_its_reply_might_come_too_late() -> None
 
 
 async def test_a_transaction_is_not_begun_when_content_could_not_be_sent_any_more() -> None:
-    async with Engine("ip-maxconnections=1", tweaks={"broker.ack_limit": 0.9, "timeouts.message": 0.8}) as engine:
+    async with Engine("ip-maxconnections=1", tweaks={"broker.ack_limit": 3.0, "timeouts.message": 2.0}) as engine:
         go = asyncio.Event()
         server = await engine.serve([*opening(), *transaction()[:-1], Wait(go), Send(b"250 ok\r\n")])
         await engine.send(mail("m1"), mail("m2"))
         connection = await server.connection(0)
         await connection.reached.wait()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.1)
         go.set()
         assert (await engine.outcome("m1")).kind == "success"
         await engine.waiting("m2")
@@ -219,11 +219,11 @@ async def test_a_message_on_its_way_back_is_not_sent_away_a_second_time(monkeypa
 async def test_the_reply_to_content_is_waited_for_beyond_the_time_to_acknowledge() -> None:
     """Breaking off there could only send the mail twice."""
     # Content has to begin within the difference, which a busy machine must be able to keep.
-    async with Engine(tweaks={"broker.ack_limit": 2.5, "timeouts.message": 1.0}) as engine:
+    async with Engine(tweaks={"broker.ack_limit": 4.5, "timeouts.message": 3.0}) as engine:
         go = asyncio.Event()
         server = await engine.serve([*opening(), *transaction()[:-1], Wait(go), Send(b"250 ok\r\n")])
         await engine.send(mail("m1"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await (await server.connection(0)).reached.wait()
         # The limit for the reply runs anew with the content.
         await asyncio.sleep(0.5)

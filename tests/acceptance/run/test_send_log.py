@@ -20,7 +20,7 @@ SCRIPT = r"""
 rcptto *refused* 550 5.1.1 line one\nline two
 rcptto *greylisted* first=1 450 4.2.0 later
 """
-PATIENCE = 40.0
+PATIENCE = 90.0
 
 
 def settings_of(folder: Path, sink: Sink, **more: str) -> dict[str, str]:

@@ -84,7 +84,7 @@ async def test_one_that_can_only_be_read_is_still_read() -> None:
 
 
 async def test_after_three_outages_nothing_with_a_key_is_started_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "STORE_PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(bodies, "STORE_PAUSE_SECONDS", 1.0)
     store = MemoryStore()
     store.bodies["k"] = MIME.encode()
     async with Engine(store=store) as engine:

@@ -27,7 +27,7 @@ from tests.support.servers import RabbitMqNode
 
 OUTBOX = "outbox"
 RESULTS = "results"
-PATIENCE = 30.0  # seconds; nothing waits that long unless it is broken
+PATIENCE = 90.0  # seconds; nothing waits that long unless it is broken
 
 
 class SystemClock:

@@ -14,7 +14,7 @@ from relayq.app import open_broker, open_inspector
 from relayq.config import load, parse_options
 from relayq.ports import Broker, OutboxItem, Properties, Publication, QueueInspector, QueueRole, QueueState
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class Bench:

@@ -26,7 +26,7 @@ from tests.contract.store.redis_factory import RedisFactory
 from tests.contract.store.s3_factory import S3Factory
 from tests.contract.store.sql_factories import MySqlFactory, PostgreSqlFactory
 
-PATIENCE = 30.0  # seconds; nothing waits that long unless it is broken
+PATIENCE = 90.0  # seconds; nothing waits that long unless it is broken
 
 
 class StoreFactory(Protocol):

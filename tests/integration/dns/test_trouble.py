@@ -22,7 +22,7 @@ MX = (MxRecord(10, "mx.test"),)
 HEADER_WITH_ANSWER = b"{id}\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00"
 QUESTION = b"\x07example\x04test\x00\x00\x0f\x00\x01"
 FOR_EVER = 1000.0
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 @pytest.fixture(autouse=True)

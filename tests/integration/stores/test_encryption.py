@@ -15,7 +15,7 @@ from relayq.ports import StoreAddress, StoreUnavailableError
 from tests.support.stores.databases import LOOPBACK, TLS_NAME, DatabaseServer, RedisServer
 from tests.support.tls import ca_file
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 CA = "the authority of the server"
 OTHER_CA = "another authority"
 

@@ -13,7 +13,7 @@ from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions, Timings
 from relayq.adapters.memory import RecordingListener
 from relayq.ports import OutboxItem, Properties, Publication, QueueRole
 
-PATIENCE = 40.0
+PATIENCE = 90.0
 """Seconds; nothing takes that long unless it is broken."""
 FAST = Timings(poll_interval=0.02, sweep_interval=0.05, lock_patience=0.2, retry_interval=0.02, close_timeout=0.3)
 

@@ -14,7 +14,7 @@ from pamqp import base, body, commands, frame, header, heartbeat
 
 from relayq.adapters.rabbitmq import Endpoint
 
-PATIENCE = 40.0
+PATIENCE = 90.0
 M = TypeVar("M", bound=base.Frame)
 PROPERTIES = {"product": "RabbitMQ", "version": "3.10.8"}
 

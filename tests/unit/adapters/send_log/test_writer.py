@@ -14,7 +14,7 @@ import pytest
 from relayq.adapters.send_log import writer as writer_module
 from relayq.adapters.send_log.writer import LineWriter, LogFileError
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class Bench:
