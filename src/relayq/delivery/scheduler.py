@@ -19,6 +19,7 @@ from relayq.delivery.admission import HELD_TOO_LONG, OVER_CAPACITY, Admission
 from relayq.delivery.bodies import STORE_IS_DOWN, STORE_PAUSE_SECONDS, Bodies
 from relayq.delivery.decision import Decision, decode_decision
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger, is_unique, key_of
+from relayq.delivery.pace import SHARE_OCTETS, Share
 from relayq.delivery.parked import ParkedDestinations, parking_of
 from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
 from relayq.delivery.publisher import Publisher
@@ -160,7 +161,8 @@ class Scheduler:
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting_due: dict[OutboxItem, asyncio.TimerHandle] = {}
-        self._not_started: list[OutboxItem] = []
+        self._not_started: dict[OutboxItem, bool] = {}
+        self._share = Share(loop, self._go_on)
         self._held = 0
         self._held_bytes = 0
         self.consumed = 0
@@ -272,10 +274,7 @@ class Scheduler:
             self._admission.send_all_away(BLOCKED)
             return
         self._blocked_since = None
-        waiting, self._not_started = self._not_started, []
-        for item in waiting:
-            self._done(item)
-            self._take_again(item)
+        self._share.renew_soon()
         self._resume_at = 0.0
         self._resume_consuming()
 
@@ -286,7 +285,7 @@ class Scheduler:
             self._waiting_due.pop(item).cancel()
             self._drop(item)
         for item in [item for item in self._not_started if not item.is_held]:
-            self._not_started.remove(item)
+            del self._not_started[item]
             self._drop(item)
         self._admission.send_all_away(ITEMS_LOST)
 
@@ -375,13 +374,33 @@ class Scheduler:
         if self._is_stopping:
             self._requeue(item)
         elif self._blocked_since is not None:
-            self._not_started.append(item)
+            self._not_started[item] = False
+        elif self._not_started or len(item.body) > SHARE_OCTETS or not self._share.take(len(item.body)):
+            self._not_started[item] = is_asked
+            self._share.renew_soon()
         else:
-            try:
-                self._admit(item, is_asked=is_asked)
-            except Exception as error:  # spec delivery.md 1: no poison
-                self._observer.crash("scheduler", error)
-                self._run_for(item, self._give_back_verbatim(item, self._ledger.begin(item)))
+            self._begin(item, is_asked=is_asked)
+
+    def _go_on(self) -> None:
+        """Begin what had to wait for another turn of the loop, or for the broker, as far as this turn has room."""
+        while self._not_started and self._blocked_since is None and not self._is_stopping:
+            item = next(iter(self._not_started))
+            if not self._share.take(len(item.body)):
+                return
+            if len(item.body) > SHARE_OCTETS and self._ledger.digest(item):
+                return  # so far for this turn; reading it is enough for another
+            is_asked = self._not_started.pop(item)
+            if item.is_held:
+                self._begin(item, is_asked=is_asked)
+            else:
+                self._drop(item)
+
+    def _begin(self, item: OutboxItem, *, is_asked: bool) -> None:
+        try:
+            self._admit(item, is_asked=is_asked)
+        except Exception as error:  # spec delivery.md 1: no poison
+            self._observer.crash("scheduler", error)
+            self._run_for(item, self._give_back_verbatim(item, self._ledger.begin(item)))
 
     def _admit(self, item: OutboxItem, *, is_asked: bool) -> None:
         recalled = None

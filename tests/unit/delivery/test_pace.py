@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from relayq.delivery.pace import Pace
+from relayq.delivery.pace import MESSAGE_OCTETS, Pace, Share
 
 
 class Turns:
@@ -69,3 +69,33 @@ async def test_who_gives_up_is_passed_over() -> None:
     await last
     assert woken.cancelled()
     assert waiting.cancelled()
+
+
+async def test_a_large_message_has_a_turn_of_its_own_and_small_ones_share_one() -> None:
+    limit, turns = 10 * MESSAGE_OCTETS, Turns()
+    waiting = [MESSAGE_OCTETS] * 10 + [100 * limit] * 3 + [0] * 10
+    begun: list[tuple[int, int]] = []
+
+    def go_on() -> None:
+        while waiting and share.take(waiting[0]):
+            begun.append((turns.count, waiting.pop(0)))
+
+    share = Share(asyncio.get_running_loop(), go_on, limit)
+    await asyncio.sleep(0)
+    go_on()
+    assert len(begun) == 5, "some at once"
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting
+    turn_of_large = [turn for turn, octets in begun if octets > limit]
+    assert len(set(turn_of_large)) == 3
+    assert len({turn for turn, octets in begun if not octets}) <= 2
+
+
+async def test_a_few_messages_per_turn_never_wait() -> None:
+    refused: list[bool] = []
+    share = Share(asyncio.get_running_loop(), lambda: None, 10 * MESSAGE_OCTETS)
+    for _ in range(100):
+        refused += [True for _ in range(4) if not share.take(0)]
+        await asyncio.sleep(0)
+    assert not refused

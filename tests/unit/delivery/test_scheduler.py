@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -14,6 +15,7 @@ import pytest
 from relayq.adapters.memory import ManualClock, MemoryBroker, RecordingObserver
 from relayq.delivery.admission import Admission, AdmissionLimits
 from relayq.delivery.ledger import OutcomeLedger
+from relayq.delivery.pace import MESSAGE_OCTETS, SHARE_OCTETS
 from relayq.delivery.pipeline import Job
 from relayq.delivery.publisher import Publisher, PublisherRules
 from relayq.delivery.scheduler import RESUME_SECONDS, Scheduler, SchedulerRules
@@ -25,6 +27,9 @@ from tests.support.engine import eventually, mail
 
 OUTBOX = "outbox"
 RULES = SchedulerRules(outbox=OUTBOX, prefetch=8, min_prefetch=2, max_memory=10_000, max_hold=100.0)
+BURST = 1000
+PER_TURN = SHARE_OCTETS // MESSAGE_OCTETS
+"""Messages without octets that fit into one turn of the loop."""
 
 
 class WaitingPipeline:
@@ -315,3 +320,104 @@ async def test_a_message_the_broker_handed_out_too_often_is_refused() -> None:
     assert "handed out 3 times" in str(front.observer.attempts[0].error)
     await front.scheduler.stop(0.1)
     await front.broker.close()
+
+
+@pytest.fixture
+async def burst() -> AsyncIterator[Front]:
+    """Takes a burst whole."""
+    made = Front(msgspec.structs.replace(RULES, prefetch=2 * BURST, max_memory=1 << 30))
+    await made.start()
+    yield made
+    await made.scheduler.stop(0.0)
+    made.check_books(0)
+    await made.broker.close()
+
+
+def ident_of(job: Job) -> str:
+    """Its member ``id``."""
+    return str(json.loads(bytes(job.message.members["id"])))
+
+
+async def turns(count: int) -> None:
+    """Let so many turns of the loop pass."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def send_burst(front: Front) -> None:
+    """All of it is handed out at once, in the next turn of the loop."""
+    await front.send(*(mail(f"m{number}") for number in range(BURST)))
+
+
+async def test_a_burst_is_begun_over_many_turns_of_the_loop_and_in_its_order(burst: Front) -> None:
+    begun = [0]
+    await send_burst(burst)
+    while begun[-1] < BURST and len(begun) < 10 * BURST:
+        await asyncio.sleep(0)
+        begun.append(len(burst.pipeline.jobs))
+    assert burst.scheduler.held == burst.scheduler.consumed == BURST
+    per_turn = [later - earlier for earlier, later in itertools.pairwise(begun)]
+    assert max(per_turn) <= PER_TURN
+    assert sum(1 for count in per_turn if count) >= BURST // PER_TURN
+    assert [ident_of(job) for job in burst.pipeline.jobs] == [f"m{number}" for number in range(BURST)]
+
+
+async def test_what_the_broker_takes_back_before_its_turn_is_begun_once_when_it_comes_again(burst: Front) -> None:
+    await send_burst(burst)
+    await turns(2)
+    assert burst.scheduler.held == BURST
+    assert len(burst.scheduler._not_started) >= BURST - 3 * PER_TURN
+    burst.broker.lose_items()
+    assert not burst.scheduler._not_started
+    await eventually(lambda: burst.scheduler.held == BURST == len(burst.admission), "all have begun")
+    await turns(2)
+    waiting = [job for job in burst.pipeline.jobs if job.item.is_held]
+    assert sorted(map(ident_of, waiting)) == sorted(f"m{number}" for number in range(BURST))
+
+
+async def test_what_waits_for_its_turn_at_an_orderly_stop_goes_back(burst: Front) -> None:
+    await send_burst(burst)
+    await turns(2)
+    assert burst.scheduler.held == BURST
+    waiting = len(burst.scheduler._not_started)
+    assert waiting >= BURST - 3 * PER_TURN
+    await burst.scheduler.stop(0.0)
+    assert len(burst.broker.ready(OUTBOX)) >= waiting
+    assert len(burst.pipeline.jobs) <= 3 * PER_TURN
+    assert len(burst.broker.ready(OUTBOX)) + len(burst.broker.unsettled) == BURST
+
+
+async def test_a_blocked_broker_stops_a_burst_where_it_is_and_the_rest_goes_on_afterwards(burst: Front) -> None:
+    await send_burst(burst)
+    await turns(2)
+    assert burst.scheduler.held == BURST
+    burst.broker.set_blocked(blocked=True)
+    await turns(BURST)
+    assert len(burst.scheduler._not_started) == BURST
+    burst.broker.set_blocked(blocked=False)
+    await eventually(lambda: len(burst.admission) == BURST, "all wait for a session")
+    assert burst.scheduler.consumed >= BURST
+
+
+async def test_large_messages_have_turns_of_their_own_and_keep_their_place(burst: Front) -> None:
+    idents = ["m0", "large1", "large2", "m3"]
+    await burst.send(*(mail(ident, mime="x" * SHARE_OCTETS if "l" in ident else "x") for ident in idents))
+    begun = [0]
+    while begun[-1] < len(idents) and len(begun) < 100:
+        await asyncio.sleep(0)
+        begun.append(len(burst.pipeline.jobs))
+    assert [ident_of(job) for job in burst.pipeline.jobs] == idents
+    gaps = [begun.index(count + 1) - begun.index(count) for count in (1, 2)]
+    assert gaps == [2, 2], "a turn for the digest, one to read it"
+
+
+async def test_a_large_message_that_comes_again_is_matched(burst: Front) -> None:
+    await burst.send(mail("large", mime="x" * SHARE_OCTETS))
+    await eventually(lambda: len(burst.pipeline.jobs) == 1, "it starts")
+    burst.admission.started(burst.pipeline.jobs[0].ticket)
+    burst.broker.lose_items()
+    await eventually(lambda: burst.scheduler.redelivered == 1, "it comes again")
+    await turns(5)
+    assert len(burst.pipeline.jobs) == 1
+    burst.pipeline.go.set()
+    await eventually(lambda: len(burst.settled_late) == 1, "it is acknowledged with the first")

@@ -14,6 +14,8 @@ from relayq.adapters.memory.queues import MemoryQueues, StoredMessage
 from relayq.ports import BrokerListener, Clock, OutboxItem, Parking, Properties, Publication, QueueRole
 
 MAX_PUBLISH_BYTES = 128 * 1024 * 1024
+HAND_OUT_BYTES = 1 << 20
+"""Handed out in one turn of the event loop, like what comes from a socket at once."""
 
 
 class RecordingListener:
@@ -313,7 +315,11 @@ class MemoryBroker:
         self._arm_due_timer()
 
     def _hand_out(self, consumption: MemoryConsumption) -> None:
+        octets = 0
         while consumption.held < consumption.prefetch and not consumption.is_cancelled:
+            if octets >= HAND_OUT_BYTES:
+                self.wake()
+                return
             if consumption.drained is None:
                 message = self._queues.take(consumption.queue)
             else:
@@ -325,6 +331,7 @@ class MemoryBroker:
             item = MemoryItem(consumption, self._channel, message, self._clock.monotonic())
             consumption.held += 1
             self._held[item] = None
+            octets += len(item.body)
             consumption.deliver(item)
 
     def _arm_due_timer(self) -> None:
