@@ -83,6 +83,29 @@ async def test_a_consumer_timeout_is_survived(place: Place) -> None:
     assert (await place.queues("messages"))["outbox"]["messages"] == 0
 
 
+async def test_a_message_that_stays_keeps_a_channel_and_no_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relayq.adapters.rabbitmq.consumer.CLOGGED_AFTER", 5)
+    broker = await place.open()
+    received = await consume(broker, "outbox", prefetch=10)
+    bodies = {b"%d" % number for number in range(60)}
+    await publish(broker, *(message(body) for body in sorted(bodies)))
+    stays = await received.next()
+    passed = {stays.body}
+    for _ in range(59):
+        item = await received.next()
+        passed.add(item.body)
+        await broker.settle(item, ())
+    assert passed == bodies
+    assert item.channel is not stays.channel  # type: ignore[attr-defined]
+    assert stays.is_held
+    assert place.listener.losses.empty()
+    await broker.settle(stays, ())
+    await broker.close()
+    assert (await place.queues("messages"))["outbox"]["messages"] == 0
+
+
 async def test_a_message_over_the_limit_of_the_broker(place: Place) -> None:
     async with broker_settings(place, max_message_size="100000"):
         broker = await place.open()

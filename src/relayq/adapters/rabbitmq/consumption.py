@@ -1,4 +1,8 @@
-"""A consumer that survives: channels and connections come and go, the consumer of the queue is set up again."""
+"""A consumer that survives: channels and connections come and go, the consumer of the queue is set up again.
+
+A channel that is clogged by items that stay is left to them, and another one consumed on: they cost the others
+nothing there but their part of the prefetch, and that is never exceeded for long.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +61,7 @@ class Consumer:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closed_by: ChannelClosedError | None = None
         self._channel: ConsumerChannel | None = None
+        self._left: dict[ConsumerChannel, int] = {}
         self._complain = RareLog(home.clock, home.log, home.options.timings.retry_log_interval)
         self._task = asyncio.create_task(self._run(), name=f"consumer of {queue}")
 
@@ -123,13 +128,9 @@ class Consumer:
         self._closed_by = None
         try:
             await self._declare()
-            channel = ConsumerChannel(
-                connection, self._deliver, self._home.clock.monotonic, self._take_end, self._changed.set
-            )
-            self._channel = channel
-            await channel.open()
+            channel = self._channel = await self._open(connection)
             while not self._is_stopping and channel.is_open:
-                await self._consume_on(channel)
+                channel = self._channel = await self._consume_on(channel)
             if channel.is_open:
                 channel.close_when_empty()
         except ConnectionLostError as error:
@@ -143,38 +144,86 @@ class Consumer:
             self._channel = None
         return self._closed_by
 
+    async def _open(self, connection: AmqpConnection) -> ConsumerChannel:
+        channel = ConsumerChannel(
+            connection,
+            self._deliver,
+            self._home.clock.monotonic,
+            lambda error, is_loss: self._take_end(channel, error, is_loss),
+            self._changed.set,
+        )
+        await channel.open()
+        return channel
+
     async def _declare(self) -> None:
         """Declare the queue: it may be none of the configured ones, or have been deleted meanwhile."""
         declarer = self._home.declarer
         if declarer is not None and self._home.options.declare and is_queue_name(self._queue):
             await declarer.declare_one(self._queue)
 
-    async def _consume_on(self, channel: ConsumerChannel) -> None:
-        """Consume with one prefetch until it has to change, or everything ends.
+    async def _consume_on(self, channel: ConsumerChannel) -> ConsumerChannel:
+        """Consume with one prefetch until it has to change, or the channel to be left, or everything ends.
 
         A new consumer does not count what the old one handed out. So the new one starts when at most half of its
-        prefetch is still held: at once when the prefetch doubles, later when it shrinks.
+        prefetch is still held besides what stays: at once when the prefetch doubles, later when it shrinks.
+
+        Returns:
+            The channel to go on with.
         """
-        prefetch = self._prefetch
-        await channel.consume(self._queue, prefetch)
+        prefetch, window = self._prefetch, self._window
+        await channel.consume(self._queue, window)
         if not self._started.done():
             self._started.set_result(None)
-        while self._prefetch == prefetch and not self._is_stopping and channel.is_open:
+        staying = 0
+        while not staying and channel.is_open and self._fits(prefetch, window):
             await self._next_change()
+            staying = self._count_staying(channel)
         if not channel.is_open:
-            return
+            return channel
         await channel.cancel()
-        while channel.held > self._prefetch // 2 and not self._is_stopping and channel.is_open:
-            channel.few = self._prefetch // 2
+        while channel.held > staying + self._prefetch // 2 and not self._is_stopping and channel.is_open:
+            channel.few = staying + self._prefetch // 2
             await self._next_change()
         channel.few = -1
+        if not staying or self._is_stopping or not channel.is_open:
+            return channel
+        self._left[channel] = staying
+        channel.close_when_empty()
+        return await self._open(channel.connection)
+
+    def _fits(self, prefetch: int, window: int) -> bool:
+        """Whether to go on like that: a little more of the prefetch is not worth another consumer."""
+        return self._prefetch == prefetch and self._window - window <= prefetch // 4 and not self._is_stopping
+
+    @property
+    def _window(self) -> int:
+        """Items that the next consumer may have out: the prefetch, without what stays elsewhere."""
+        return max(self._prefetch - self._count_left(), self._prefetch // 2, 1)
+
+    def _count_left(self) -> int:
+        """Items that stay on channels that were left."""
+        self._left = {channel: staying for channel, staying in self._left.items() if channel.is_open}
+        return sum(min(channel.held, staying) for channel, staying in self._left.items())
+
+    def _count_staying(self, channel: ConsumerChannel) -> int:
+        """How many items the channel is to be left to; 0 while it is not clogged, or too much would stay somewhere."""
+        if not channel.is_clogged:
+            return 0
+        staying = channel.count_overtaken()
+        if staying + self._count_left() <= self._prefetch // 2:
+            return staying
+        channel.bear_it()
+        return 0
 
     async def _next_change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
 
-    def _take_end(self, error: ChannelClosedError, is_loss: bool) -> None:
-        self._closed_by = error
+    def _take_end(self, channel: ConsumerChannel, error: ChannelClosedError, is_loss: bool) -> None:
+        if channel not in self._left:
+            self._closed_by = error
+        elif is_consumer_timeout(error):
+            self._note(error)
         self._changed.set()
         if is_loss:
             self._on_items_lost()

@@ -77,7 +77,7 @@ class Drain:
             self._on_items_lost()
 
     def _nothing_to_do(self) -> None:
-        """How few items are held decides nothing here."""
+        """A drain ends by itself: neither how few items are held nor that some stay decides anything here."""
 
 
 def _let_go(channel: ConsumerChannel) -> None:
