@@ -20,6 +20,7 @@ from relayq.compose.arc_chain import (
 )
 from relayq.compose.canonical import body_hash
 from relayq.compose.dkim import (
+    HUGE_HEADER,
     STANDARD_HEADERS,
     MessageHeader,
     SigningFailedError,
@@ -28,6 +29,7 @@ from relayq.compose.dkim import (
     header_digest,
     write_field,
 )
+from relayq.compose.headers import has_huge_header
 from relayq.compose.signing_keys import PrivateKey, PrivateKeys, SigningKey, UnusableKeyError, select_keys
 
 _ALGORITHM = "rsa-sha256"  # the only one RFC 8617 has receivers for
@@ -107,6 +109,8 @@ def prepare_seal(
     key = _first_usable(chosen, private_keys, notes)
     if key is None:
         return None, tuple(notes)
+    if has_huge_header(message):
+        return None, (*notes, f"no ARC set: {HUGE_HEADER}")
     header = MessageHeader(message)
     try:
         sets = read_chain(header)

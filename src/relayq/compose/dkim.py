@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from relayq.compose.canonical import body_hash, collapse_blanks, relaxed_field, simple_field
 from relayq.compose.errors import ComposeError
-from relayq.compose.headers import field_name, find_header, split_fields
+from relayq.compose.headers import MAX_SIGNED_OCTETS, field_name, find_header, has_huge_header, split_fields
 from relayq.compose.signing_keys import (
     PrivateKey,
     PrivateKeys,
@@ -54,6 +54,9 @@ _NEVER_PREFIXES = (b"arc-", b"x-mq-")
 # A field name may hold a semicolon (RFC 5322 section 3.6.8), the list in h= may not (RFC 6376 section 3.2).
 _SIGNABLE_NAME = re.compile(rb"[!-9<-~]+")
 
+HUGE_HEADER = f"header of more than {MAX_SIGNED_OCTETS} octets"
+"""What is said about one."""
+
 _COLUMNS = 76
 _SIGNATURE_COLUMNS = 72
 _NOTED_OCTETS = 60
@@ -64,6 +67,10 @@ _MAX_KNOWN_HEADS = 256
 
 class NoAuthorError(ComposeError):
     """A message without a ``From`` field cannot be signed."""
+
+
+class HugeHeaderError(ComposeError):
+    """A header that would take too long to sign."""
 
 
 class SigningFailedError(ComposeError):
@@ -217,10 +224,15 @@ def prepare_signatures(
     Raises:
         UnusableKeyError: An entry of the message cannot be used.
         NoAuthorError: No ``From`` field, and the message asked to be signed.
+        HugeHeaderError: The same of a header beyond `headers.MAX_SIGNED_OCTETS`.
     """
     chosen, notes = select_keys(keys, "dkim", now)
     if not chosen:
         return PreparedSignatures((), tuple(notes))
+    if has_huge_header(message):
+        if any(key.is_required for key in chosen) and not force:
+            raise HugeHeaderError(f"{HUGE_HEADER} to sign")
+        return PreparedSignatures((), (*notes, f"{HUGE_HEADER}: not signed"))
     header = MessageHeader(message)
     if not header.count(b"from"):
         if any(key.is_required for key in chosen) and not force:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import regex
 
-from relayq.compose.headers import field_value, find_fields, find_header
+from relayq.compose.headers import field_value, find_fields, find_header, has_huge_header
 from relayq.compose.signing_keys import PrivateKeys, SigningKey, SigningKeyError, UnusableKeyError, parse_signing_keys
 from relayq.model import InvalidAddressError, parse_domain
 
@@ -91,6 +91,8 @@ NO_DOMAIN_KEYS = DomainKeys()
 
 def author_domain(message: bytes) -> str | None:
     """Domain of the first mailbox of the first ``From``, in lower-case A-labels; ``None`` without a usable one."""
+    if has_huge_header(message):
+        return None  # nothing signs it
     span = find_header(message)
     fields = find_fields(message[span.start : span.end], b"from")
     if not fields:

@@ -26,6 +26,8 @@ _BLOCK_END = re.compile(rb"\n(?![ \t]|(?!--)[!-9;-~]++[ \t]*+:)")
 _FIELD = re.compile(rb"[^\n]++(?:\n[ \t][^\n]*+)*+\n?")
 _LINE_END = re.compile(rb"\r?\n")
 _MAILBOX_LINES = (b"From ", b">From ")
+MAX_SIGNED_OCTETS = 256 * 1024
+"""Of a header that is signed or searched for an ARC chain, in Python: 20 MB of it took 3 s. Servers take much less."""
 _SHOWN_CHARACTERS = 60
 """Of a name in an error."""
 
@@ -86,6 +88,17 @@ def find_header(mime: bytes, start: int = 0, end: int | None = None) -> HeaderSp
     match = _BLOCK_END.search(mime, start, end)
     block_end = end if match is None else match.start() + 1
     return HeaderSpan(start, block_end, _behind_line_end(mime, block_end, end))
+
+
+def has_huge_header(mime: bytes) -> bool:
+    """The header has more than `MAX_SIGNED_OCTETS`; no more of it is looked at."""
+    if len(mime) <= MAX_SIGNED_OCTETS:
+        return False
+    start, end, _ = find_header(mime, end=MAX_SIGNED_OCTETS + 1)
+    if start < end <= MAX_SIGNED_OCTETS:
+        # Or it only seems to end there, since the name of the next field was cut off.
+        return _BLOCK_END.match(mime, end - 1) is None
+    return end > MAX_SIGNED_OCTETS or find_header(mime).end > MAX_SIGNED_OCTETS
 
 
 def _behind_mailbox_line(mime: bytes, start: int, end: int) -> int | None:

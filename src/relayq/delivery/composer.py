@@ -235,7 +235,7 @@ class Composer:
         aside = None if mime is None else await self._large_files.of(message, mime, seen_at)
         arrival: Arrival | None = NEW
         if message.mime_object is None and any("arc" in key.protocols for key in keys):
-            arrival = await self._arrivals.judge(octets)
+            arrival = await self._arrivals.judge(octets, self._threads.do if len(octets) > _LARGE_OCTETS else None)
         if message.mime_object is None and message.data is None and not message.inline_css:
             if edits is None:
                 return self._to_content(octets, keys, arrival, force=message.force)

@@ -11,12 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from relayq.compose.dkim import (
     STANDARD_HEADERS,
+    HugeHeaderError,
     NoAuthorError,
     PreparedSignatures,
     SigningFailedError,
     prepare_signatures,
     sign_message,
 )
+from relayq.compose.headers import MAX_SIGNED_OCTETS
 from relayq.compose.signing_keys import PrivateKeys, SigningKey, UnusableKeyError, parse_signing_keys
 
 SEED = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="  # RFC 8463 appendix A.2
@@ -273,6 +275,19 @@ def test_without_from_other_messages_go_unsigned(*, is_required: bool, force: bo
     prepared = prepare(message_of("Subject: x"), keys, force=force)
     assert prepared.sign() == b""
     assert prepared.notes == ("no From field: not signed",)
+
+
+HUGE = b"From: a@example.com\r\n" + b"X: y\r\n" * (MAX_SIGNED_OCTETS // 6) + b"\r\nx\r\n"
+
+
+def test_a_huge_header_is_not_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prepare(HUGE.replace(b"X: y\r\n", b"", 4), keys_of(entry())).jobs
+    monkeypatch.setattr("relayq.compose.dkim.MessageHeader", lambda message: pytest.fail("read as a whole"))
+    with pytest.raises(HugeHeaderError, match=r"^header of more than 262144 octets to sign$"):
+        prepare(HUGE, keys_of(entry()))
+    for keys, force in ((keys_of(entry()), True), (keys_of(entry(), is_required=False), False)):
+        prepared = prepare(HUGE, keys, force=force)
+        assert (prepared.sign(), prepared.notes) == (b"", ("header of more than 262144 octets: not signed",))
 
 
 def test_a_key_that_fails_while_signing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ def test_domain_of_the_first_author(author: str, domain: str | None) -> None:
 
 def test_a_message_without_an_author() -> None:
     assert author_domain(b"Subject: x\r\n\r\nFrom: a@shop.example\r\n") is None
+    assert author_domain(b"From: a@shop.example\r\n" + b"X: y\r\n" * 50_000) is None  # nobody signs that
 
 
 @pytest.mark.parametrize(

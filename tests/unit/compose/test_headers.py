@@ -8,11 +8,13 @@ import pytest
 
 from relayq.compose import HeaderEdits, HeaderError, edit_headers, parse_header_edits
 from relayq.compose.headers import (
+    MAX_SIGNED_OCTETS,
     HeaderSpan,
     field_name,
     field_value,
     find_fields,
     find_header,
+    has_huge_header,
     replace_fields,
     split_fields,
 )
@@ -176,3 +178,30 @@ def test_bad_edits(edits: Any, reason: str) -> None:
     with pytest.raises(HeaderError) as caught:
         parse_header_edits(edits)
     assert str(caught.value) == reason
+
+
+M = MAX_SIGNED_OCTETS
+FIELDS = b"X: y\r\n" * (M // 6)
+
+
+@pytest.mark.parametrize(
+    ("mime", "is_huge"),
+    [
+        (b"", False),
+        (FIELDS + b"\r\n", False),
+        (FIELDS + b"\r\n" + b"body\r\n" * M, False),
+        (FIELDS + b"X: y\r\n\r\n", True),
+        (FIELDS + b"no field", False),
+        (FIELDS + b"X" * M + b": y\r\n", True),
+        (FIELDS + b"X" * M + b" y\r\n", False),
+        (FIELDS[:-60] + b"X" * M + b": y\r\n", True),
+        (b"X" * M + b"X: y\r\n", True),
+        (b"From x\r\n" + b"X" * M + b": y\r\n", True),
+        (b"x" * 2 * M, False),
+        (b"body\r\n" * M, False),
+        (b"X: y" + b"\r\n y" * M, True),
+    ],
+)
+def test_a_huge_header_is_told_without_reading_it(mime: bytes, *, is_huge: bool) -> None:
+    assert has_huge_header(mime) is is_huge
+    assert (find_header(mime).end > M) is is_huge

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -13,6 +15,8 @@ from relayq.delivery import arrivals as module
 from relayq.delivery.arrivals import Arrivals
 from relayq.ports import DnsAnswer, DnsFailureKind
 from tests.unit.compose.test_arc import MESSAGE, NAME, NOW, records, seal
+
+T = TypeVar("T")
 
 
 class Desk:
@@ -35,6 +39,26 @@ async def test_chains_are_judged_with_the_keys_of_their_sealers() -> None:
     assert await desk.arrivals.judge(seal().replace(b"Hello", b"Hallo")) == Arrival(1, ChainValue.FAIL)
     twice = seal(seal(), Arrival(1, ChainValue.PASS))
     assert await desk.arrivals.judge(twice) == Arrival(2, ChainValue.PASS)
+
+
+async def test_large_messages_are_read_beside_the_loop() -> None:
+    desk = Desk()
+    desk.resolver.set_txt(NAME, records()[NAME])
+    done: list[object] = []
+
+    async def off_loop(work: Callable[[], T]) -> T:
+        done.append(result := work())
+        return result
+
+    assert await desk.arrivals.judge(seal(), off_loop) == Arrival(1, ChainValue.PASS)
+    assert len(done) == 2
+
+
+async def test_a_huge_header_is_not_searched_for_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "read_chain", lambda header: pytest.fail("searched"))
+    desk = Desk()
+    assert await desk.arrivals.judge(b"X: y\r\n" * 50_000 + MESSAGE) is None
+    assert desk.warnings == ["no ARC set: header of more than 262144 octets"]
 
 
 async def test_keys_that_do_not_exist_fail_the_chain() -> None:
