@@ -13,7 +13,7 @@ from relayq.compose.errors import (
     TransferDecodingError,
 )
 from relayq.compose.header_values import encode_field
-from relayq.compose.headers import HeaderEdits, edit_headers, parse_header_edits
+from relayq.compose.headers import HeaderEdits, edit_headers, parse_header_edits, read_header_edits
 from relayq.compose.inline_css import CssInliner
 from relayq.compose.long_lines import treat_long_lines
 from relayq.compose.personalise import Unrendered, personalise_mime
@@ -47,6 +47,7 @@ __all__ = [
     "parse_signing_keys",
     "personalise_mime",
     "prepare_signatures",
+    "read_header_edits",
     "sign_message",
     "to_seven_bit",
     "treat_long_lines",

@@ -10,6 +10,7 @@ CR is an ordinary octet here although it becomes a line end on the wire, so call
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -18,6 +19,7 @@ import msgspec
 
 from relayq.compose.errors import HeaderError
 from relayq.compose.header_values import encode_field, header_value_text, is_field_name
+from relayq.model.members import decode_some, decode_value
 
 # Possessive: a hostile line without a colon must not be looked at twice. Two hyphens in front make a delimiter line,
 # even where a boundary with a colon makes it look like a field; no field is named so.
@@ -30,6 +32,9 @@ MAX_SIGNED_OCTETS = 256 * 1024
 """Of a header that is signed or searched for an ARC chain, in Python: 20 MB of it took 3 s. Servers take much less."""
 _SHOWN_CHARACTERS = 60
 """Of a name in an error."""
+_EDITS = ("remove", "replace", "update", "prepend", "append", "add")
+_SHORT_OCTETS = 4096
+_MOST_KNOWN = 256
 
 
 class HeaderSpan(NamedTuple):
@@ -49,10 +54,6 @@ class HeaderSpan(NamedTuple):
     def has_separator(self) -> bool:
         """An empty line ends the block."""
         return self.body_start > self.end
-
-
-HEADER_EDITS = ("remove", "replace", "update", "prepend", "append", "add")
-"""Members of ``headers``; what stands in others matters to nobody."""
 
 
 class HeaderEdits(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,6 +211,30 @@ def _join(fields: list[tuple[bytes, bytes]]) -> bytes:
         [field if field.endswith(b"\n") or not field else field + b"\r\n" for _, field in fields[:-1]]
         + [field for _, field in fields[-1:]]
     )
+
+
+def read_header_edits(raw: msgspec.Raw) -> HeaderEdits:
+    """Edits from the raw ``headers`` member of the outer JSON; members of it that nobody knows may hold anything.
+
+    Raises:
+        HeaderError: It is not usable.
+    """
+    octets = bytes(raw)
+    return _read_short(octets) if len(octets) <= _SHORT_OCTETS else _read(octets)
+
+
+def _read(octets: bytes) -> HeaderEdits:
+    raw = msgspec.Raw(octets)
+    try:
+        return parse_header_edits(decode_some(raw, _EDITS) if octets[:1] == b"{" else decode_value(raw))
+    except HeaderError:
+        raise
+    except ValueError as error:
+        raise HeaderError(f"headers: {error}") from None
+
+
+_read_short = functools.lru_cache(maxsize=_MOST_KNOWN)(_read)
+"""Asked for twice, at pick-up and when the message is composed, and often the same for all messages of a mailing."""
 
 
 def parse_header_edits(value: object) -> HeaderEdits:

@@ -26,13 +26,13 @@ from relayq.compose import (
     SigningKey,
     analyse,
     edit_headers,
-    parse_header_edits,
     parse_signing_keys,
     prepare_signatures,
+    read_header_edits,
 )
 from relayq.compose.analysis import has_long_line
 from relayq.compose.arc import NEW, Arrival, prepare_seal
-from relayq.compose.headers import HEADER_EDITS, find_header
+from relayq.compose.headers import find_header
 from relayq.compose.making import (
     Answer,
     Conversion,
@@ -57,7 +57,6 @@ from relayq.delivery.threads import WorkThreads
 from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
 from relayq.model import DeliveryState, Message, Refused, Scope, TimedOut, Unusable
 from relayq.model.dkim_entry import decode_dkim
-from relayq.model.members import decode_some, decode_value
 from relayq.ports import Clock, Workshop, WorkshopUnavailableError
 from relayq.smtp import SLICE_OCTETS, Capabilities, Normalised, normalise_line_ends, normalised_slices
 
@@ -65,7 +64,6 @@ T = TypeVar("T")
 
 QUICK = Effort(template_seconds=0.01, inlining_seconds=0.01, css_steps=200_000, css_characters=4_000)
 """What is done on the loop before the workshop gets the message; a page of CSS steps costs about two milliseconds."""
-_BRACE = ord("{")
 _QUICK_OCTETS = 64 * 1024
 _QUICK_OCTETS_WITH_STYLES = 16 * 1024
 _MAX_SLOW = 1024
@@ -493,14 +491,10 @@ def _digest(order: Order) -> bytes:
 
 
 def _parse_edits(message: Message) -> HeaderEdits:
-    raw = message.members["headers"]
     try:
-        is_object = memoryview(raw)[0] == _BRACE
-        return parse_header_edits(decode_some(raw, HEADER_EDITS) if is_object else decode_value(raw))
+        return read_header_edits(message.members["headers"])
     except HeaderError as error:
         raise Unusable(DeliveryState.AMQP, Scope.MESSAGE, str(error)) from None
-    except ValueError as error:
-        raise Unusable(DeliveryState.AMQP, Scope.MESSAGE, f"headers: {error}") from None
 
 
 def _impossible(reason: str) -> Refused:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from relayq.compose import HeaderError, read_header_edits
 from relayq.delivery.admission import HELD_TOO_LONG, OVER_CAPACITY, Admission
 from relayq.delivery.bodies import STORE_IS_DOWN, STORE_PAUSE_SECONDS, Bodies
 from relayq.delivery.decision import Decision, decode_decision
@@ -464,6 +465,8 @@ class Scheduler:
             self._warn_seldom("a gzip body without content-encoding was decompressed")
         try:
             message = parse_message(members, self._rules.parse)
+            if "headers" in members:
+                _check_headers(message)
         except InvalidMessageError as error:
             self._settle_for(item, entry, self._fail_unusable(item, entry, members, error))
             return
@@ -711,3 +714,16 @@ def _decision_of(recalled: Recollection | None) -> Decision | None:
     if recalled is None or recalled.kind is not RecollectionKind.DECIDED:
         return None
     return decode_decision(recalled.decision)
+
+
+def _check_headers(message: Message) -> None:
+    """See that ``headers`` is usable, before the message waits or expires (spec messages.md 2, step 3).
+
+    Raises:
+        InvalidMessageError: It is not.
+    """
+    try:
+        read_header_edits(message.members["headers"])
+    except HeaderError as error:
+        reason = str(error).removeprefix("headers").lstrip(".: ")
+        raise InvalidMessageError("headers", reason, queues=message.queues, keep_mime=message.keep_mime) from None

@@ -421,3 +421,24 @@ async def test_a_large_message_that_comes_again_is_matched(burst: Front) -> None
     assert len(burst.pipeline.jobs) == 1
     burst.pipeline.go.set()
     await eventually(lambda: len(burst.settled_late) == 1, "it is acknowledged with the first")
+
+
+@pytest.mark.parametrize("more", [{"delayed": "2099-01-01 00:00:00"}, {"maxdelivertime": "2016-01-01 00:00:00"}, {}])
+async def test_unusable_header_edits_are_told_at_once_and_not_when_the_message_is_due(
+    front: Front, more: dict[str, str]
+) -> None:
+    edits = {"append": {"X-A": "1\r\nBcc: x@y.test"}}
+    await front.send(mail("m1", headers=edits, queues={"failure": "mine"}, **more))
+    await eventually(lambda: bool(front.broker.bodies("mine")), "it is refused")
+    [result] = json.loads(front.broker.bodies("mine")[0])["results"]
+    assert (result["state"], result["result"]) == ("amqp", "invalid")
+    await eventually(lambda: bool(front.observer.attempts), "it is told")
+    assert str(front.observer.attempts[0].error).startswith("amqp/invalid: headers: append.X-A: ")
+    assert not front.pipeline.jobs
+
+
+@pytest.mark.parametrize("edits", [None, [], {}, {"append": {"X-A": "1"}, "note": float(2**70)}])
+async def test_usable_header_edits_hold_up_nothing(front: Front, edits: object) -> None:
+    message = mail("m1") | {"headers": edits}
+    await front.send(message)
+    await eventually(lambda: len(front.pipeline.jobs) == 1, "it starts")
