@@ -95,6 +95,7 @@ def publisher_rules(settings: Settings) -> PublisherRules:
         queues=configured_queues(settings),
         invalid_queue=queues.invalid or "",
         delay_property=settings.delivery.delay_property,
+        has_secrets=settings.results.secrets == "keep",
         storage=StorageRules(
             policy=StoragePolicy(settings.store.policy), ttl=settings.store.ttl, schedule=retry_rules(settings)
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,6 +15,7 @@ from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.delivery.reporter import Finding, Reporter, Trail, with_delay_sent
 from relayq.model import Attempt, DeliveryError, Message, Outcome, ResultQueues
 from relayq.model.message_json import append_attempt, change_object, encode_invalid_body, encode_members
+from relayq.model.secrets import strip_secrets
 from relayq.model.timestamp import format_timestamp
 from relayq.policy import storage
 from relayq.policy.retry import later
@@ -53,6 +54,7 @@ class PublisherRules(msgspec.Struct, frozen=True, kw_only=True):
         invalid_queue: Verbatim copies of what could not be parsed; empty for none.
         delay_property: Member that tells when a retry is due: ``delayed`` or ``nextattempt``.
         storage: Which bodies are stored and deleted.
+        has_secrets: Results contain private keys and passwords, as the message does.
     """
 
     outbox: str
@@ -60,6 +62,7 @@ class PublisherRules(msgspec.Struct, frozen=True, kw_only=True):
     invalid_queue: str = ""
     delay_property: str = "delayed"
     storage: StorageRules = StorageRules()
+    has_secrets: bool = True
 
 
 class Publisher:
@@ -208,8 +211,9 @@ class Publisher:
         report = None
         if salvaged is not None:
             report = await self._report(item, entry, salvaged, attempt, Outcome.FAILURE, attempt.at, error, None)
-        changes = {"results": append_attempt(members, attempt)}
-        body = self._without_mime(encode_members(members, changes, () if keep_mime else _MIME_ONLY), members, changes)
+        left_out = () if keep_mime else _MIME_ONLY
+        changes = self._without_secrets({"results": append_attempt(members, attempt)}, members, left_out)
+        body = self._without_mime(encode_members(members, changes, left_out), members, changes)
         chosen = self._rules.queues if queues is None else queues
         await self._publish_failure(item, entry, body, chosen, [] if report is None else [report])
 
@@ -376,7 +380,9 @@ class Publisher:
                 changes = {**changes, "key": _quoted(key)}
         else:
             key = None
-        body = encode_members(message.members, changes, storage.members_left_out(message, is_stored=key is not None))
+        left_out = storage.members_left_out(message, is_stored=key is not None)
+        changes = self._without_secrets(changes, message.members, left_out)
+        body = encode_members(message.members, changes, left_out)
         return await self._copies(queues, self._without_mime(body, message.members, changes), properties)
 
     async def _copies(self, queues: list[str], body: bytes, properties: Properties) -> list[Publication]:
@@ -396,6 +402,14 @@ class Publisher:
     async def _fit_copy(self, publication: Publication) -> Publication | None:
         limit = self._broker.max_publish_bytes
         return publication if len(publication.body) <= limit else await fit(publication, limit)
+
+    def _without_secrets(
+        self, changes: Mapping[str, bytes], members: Mapping[str, msgspec.Raw], left_out: Container[str]
+    ) -> Mapping[str, bytes]:
+        """Changes for a result, with those of ``result-secrets`` (spec messages.md 4.12)."""
+        if self._rules.has_secrets:
+            return changes
+        return {**strip_secrets({name: raw for name, raw in members.items() if name not in left_out}), **changes}
 
     def _without_mime(self, body: bytes, members: Mapping[str, msgspec.Raw], changes: Mapping[str, bytes]) -> bytes:
         """A result too large for the broker loses its content, even with ``keepmime`` (spec amqp.md 12)."""

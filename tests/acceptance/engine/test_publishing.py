@@ -11,6 +11,7 @@ import pytest
 
 from relayq.ports import Properties, QueueRole
 from tests.support.engine import DOMAIN, MIME, OUTBOX, Engine, eventually, mail
+from tests.support.ports import free_port
 from tests.support.scripted_server import greeting, opening, transaction
 
 ACCEPT = [*opening(), *transaction() * 20]
@@ -234,3 +235,22 @@ async def test_retries_go_on_with_the_results_so_far() -> None:
         outcome = await engine.outcome("m1", attempts=2)
         assert outcome.attempts[0] == before[0]
         assert outcome.attempts[1]["state"] == "intro"
+
+
+@pytest.mark.parametrize("setting", ["strip", "keep"])
+async def test_secrets_go_into_results_only_where_that_is_wanted_and_always_back_to_the_outbox(setting: str) -> None:
+    key = {"domain": "shop.test", "selector": "s", "key": "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="}
+    async with Engine(f"result-secrets={setting}") as engine:
+        refusing = {"hostname": "127.0.0.1", "port": free_port(), "username": "u", "password": "hunter2"}
+        message = mail("m1", dkim=[key], smarthost=refusing, more=1.5)
+        await engine.send(message, mail("m2", dkim=[key], smarthost=refusing, maxattempts="none"))
+        retried, unusable = await engine.outcome("m1"), await engine.outcome("m2")
+        assert (retried.kind, unusable.cell) == ("retry", ("amqp", "invalid"))
+        assert {name: retried.body(OUTBOX)[name] for name in message} == message
+        for shown in (retried.body("retry"), unusable.body("results"), unusable.body("failure")):
+            is_kept = setting == "keep"
+            assert [sorted(one) for one in shown["dkim"]] == [
+                ["domain", "key", "selector"] if is_kept else ["domain", "selector"]
+            ]
+            assert ("password" in shown["smarthost"]) == is_kept
+            assert shown["smarthost"]["username"] == "u"

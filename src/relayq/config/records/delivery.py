@@ -255,6 +255,7 @@ class ResultSettings(Record):
         format: How much.
         local_codes: Reply codes for failures found on this side.
         connect_ips: Addresses of failed connections.
+        secrets: Whether private keys and passwords of the message stay in them.
     """
 
     PREFIX: ClassVar[str] = "result-"
@@ -262,6 +263,7 @@ class ResultSettings(Record):
     format: Literal["basic", "extended"]
     local_codes: bool
     connect_ips: bool
+    secrets: Literal["keep", "strip"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

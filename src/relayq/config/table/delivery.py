@@ -134,7 +134,9 @@ DELIVERY = (
     row("result-local-codes", boolean(), "false", C, RELOAD, "Give failures found on this side a reply code.", YES),
     row("result-connect-ips", boolean(), "false", C, RELOAD, "Name the addresses of failed connections.", YES),
     row("extracted", boolean(), "false", C, RELOAD, "Results tell what was read out of the content.", NOT_YET),
-    row("result-secrets", one_of("keep", "strip"), "keep", B, RELOAD, "Keys and passwords in results.", NOT_YET),
+    row(
+        "result-secrets", one_of("keep", "strip"), "keep", B, RELOAD, "Keys and passwords of messages in results.", YES
+    ),
     row("smarthost", host(), "", A, RELOAD, "Server that takes all mail instead of the MX hosts.", YES),
     row("smarthost-port", port(), "25", A, RELOAD, "Its port.", YES),
     row("smarthost-username", string(), "", A, RELOAD, "Login there; empty = none.", YES, secret=True),
