@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 
 class SystemClock:
     """`relayq.ports.Clock` of the running host; ``monotonic`` is what the event loop's ``time()`` counts too."""
 
-    def now(self) -> datetime:
-        """Aware UTC instant."""
-        return datetime.now(UTC)
-
-    # Asked several times per message: without a frame of its own it costs a third.
+    # Asked several times per message: without frames of their own they cost a third.
+    now = staticmethod(partial(datetime.now, UTC))
     monotonic = staticmethod(time.monotonic)

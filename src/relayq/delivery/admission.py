@@ -52,7 +52,7 @@ class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
     least_reach: float = SHORTEST_REACH
 
 
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """One admitted message that has not started its transaction.
 
     Attributes:
@@ -64,15 +64,12 @@ class Ticket:
         verdict: Why it was sent away, set right before its task is cancelled.
     """
 
-    __slots__ = ("destination", "is_fetched", "is_opening", "since", "task", "verdict")
-
-    def __init__(self, destination: object, since: float, *, is_fetched: bool = False) -> None:
-        self.destination = destination
-        self.since = since
-        self.is_fetched = is_fetched
-        self.task: asyncio.Task[None] | None = None
-        self.is_opening = False
-        self.verdict: str | None = None
+    destination: object
+    since: float
+    is_fetched: bool = False
+    task: asyncio.Task[None] | None = None
+    is_opening: bool = False
+    verdict: str | None = None
 
     def send_away(self, reason: str) -> None:
         """Interrupt the wait; the message goes back to the broker."""

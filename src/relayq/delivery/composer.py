@@ -214,6 +214,16 @@ class Composer:
         if "headers" in message.members:
             _parse_edits(message)
 
+    def prepare_plain(self, message: Message) -> Content | None:
+        """Content of a message that is nearly ready as it came; ``None`` for any other, which `prepare` takes."""
+        mime = message.mime
+        if mime is None or len(mime) > SLICE_OCTETS or b"\0" in mime:
+            return None
+        is_plain = message.dkim is None and message.data is None and not message.inline_css
+        if not is_plain or message.mime_object is not None or "headers" in message.members:
+            return None
+        return self._to_content(normalise_line_ends(mime), (), NEW, force=message.force)
+
     async def prepare(self, message: Message, seen_at: datetime) -> Content | Draft:
         """Content of a message that carries it in the JSON; a draft if something has to be downloaded for it.
 

@@ -243,7 +243,12 @@ class Lane:
             if is_turn and self._reserve():
                 session = await self._open_reserved(ticket, deadline, demand)
             else:
-                session = await self._queue(waiters, at_front=is_turn)
+                waiter = self._queue(waiters, at_front=is_turn)
+                try:
+                    session = await waiter
+                except asyncio.CancelledError:
+                    self._return_grant(waiter, waiters)
+                    raise
                 if session is None:
                     session = await self._open_reserved(ticket, deadline, demand)
                 elif not session.is_ready:
@@ -254,17 +259,13 @@ class Lane:
         session.is_leased = True
         return session
 
-    async def _queue(self, waiters: deque[Waiter], *, at_front: bool) -> Session | None:
+    def _queue(self, waiters: deque[Waiter], *, at_front: bool) -> Waiter:
         waiter: Waiter = self._loop.create_future()
         if at_front:
             waiters.appendleft(waiter)
         else:
             waiters.append(waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            self._return_grant(waiter, waiters)
-            raise
+        return waiter
 
     def _return_grant(self, waiter: Waiter, waiters: deque[Waiter]) -> None:
         """The message gave up waiting: what it was given in the same moment goes to the next."""

@@ -29,7 +29,7 @@ LOST_SECONDS = 3600.0
 """How long a redelivery may take to come after the connection was lost."""
 
 
-class LedgerEntry(JournalEntry):
+class LedgerEntry(JournalEntry, eq=False, kw_only=True):
     """One message under way, or decided and published.
 
     Attributes:
@@ -43,18 +43,14 @@ class LedgerEntry(JournalEntry):
         askers: Told about the outcome, or that there will be none, for redeliveries to other processes.
     """
 
-    __slots__ = ("askers", "chain", "is_settled", "is_used_up", "newer", "older", "origin", "waiting")
-
-    def __init__(self, key: bytes, origin: Origin) -> None:
-        super().__init__(key)
-        self.origin = origin
-        self.is_settled = False
-        self.is_used_up = False
-        self.chain: dict[bytes, LedgerEntry] | None = None
-        self.older: LedgerEntry | None = None
-        self.newer: LedgerEntry | None = None
-        self.waiting: OutboxItem | None = None
-        self.askers: list[Callable[[bool], None]] | None = None
+    origin: Origin
+    is_settled: bool = False
+    is_used_up: bool = False
+    chain: dict[bytes, LedgerEntry] | None = None
+    older: LedgerEntry | None = None
+    newer: LedgerEntry | None = None
+    waiting: OutboxItem | None = None
+    askers: list[Callable[[bool], None]] | None = None
 
     @property
     def is_doubtful(self) -> bool:
@@ -154,7 +150,7 @@ class OutcomeLedger:
         the item back meanwhile there is none, and the message certainly comes again.
         """
         now = self._now()
-        entry = LedgerEntry(key_of(item), item.origin)
+        entry = LedgerEntry(key_of(item), origin=item.origin)
         if item.is_held:
             self._acknowledge(item)
             self._remember(now, entry)
@@ -240,9 +236,8 @@ class OutcomeLedger:
             recalled: What the journal knows of it.
             is_cancelled: It is a copy that is only dropped: the message it stands for must not be taken for dealt with.
         """
-        entry = LedgerEntry(self._key(item), item.origin)
+        entry = LedgerEntry(self._key(item), recalled=recalled, origin=item.origin)
         self._digested = None
-        entry.recalled = recalled
         if (self._journal is not None or self._is_shared) and self._knows(entry.key):
             self._note_twin(entry.key)
         self._list(entry, self._current)

@@ -42,7 +42,7 @@ from relayq.model import (
     TimedOut,
     describe_octets,
 )
-from relayq.policy.egress import allowed_egress_ips, order_egress_ips
+from relayq.policy.egress import allowed_egress_ips, families_of, order_egress_ips
 from relayq.policy.local_codes import local_code
 from relayq.policy.retry import RetryRules, choose_failure, decide_outcome
 from relayq.policy.routing import Candidate, Target
@@ -175,7 +175,7 @@ class Pipeline:
         """
         error: DeliveryError | None = None
         try:
-            content = await self._content_of(job)  # responsive
+            content = self._composer.prepare_plain(job.message) or await self._content_of(job)  # responsive
             try:
                 attempt = await self._deliver(job, content)  # dns … message
             except UnfinishedError as unfinished:  # back to the start: no peer has to wait for downloads
@@ -239,12 +239,15 @@ class Pipeline:
 
     # --- dns, bind, connect … message -------------------------------------------------------------------------------
 
-    async def _deliver(self, job: Job, content: Content | StoredContent) -> Attempt:
+    def _deliver(self, job: Job, content: Content | StoredContent) -> Coroutine[Any, Any, Attempt]:
         """Send; meanwhile what composing added to the message counts as held."""
         if isinstance(content, StoredContent):
-            return await self._walk(job, content)
+            return self._walk(job, content)
         job.trail.octets = content.octets
-        added = max(len(content.octets) - len(job.item.body), 0)
+        added = len(content.octets) - len(job.item.body)
+        return self._deliver_grown(job, content, added) if added > 0 else self._walk(job, content)
+
+    async def _deliver_grown(self, job: Job, content: Content, added: int) -> Attempt:
         self.added_octets += added
         try:
             return await self._walk(job, content)
@@ -256,9 +259,10 @@ class Pipeline:
         allowed = allowed_egress_ips(job.message, self._rules.default_ips)
         if not allowed:
             raise self._nothing_to_bind(job.message)
-        walk = self._router.walk(
-            job.target, ipv4=any(ip is None or ":" not in ip for ip in allowed), ipv6=self._may_use_ipv6(allowed)
-        )
+        has_ipv4, has_ipv6 = families_of(allowed)
+        # Whether to look for IPv6: yes, only where there is no A record, or (``None``) never.
+        ipv6 = has_ipv6 if self._rules.ipv6 is None else self._rules.ipv6 or None
+        walk = self._router.walk(job.target, ipv4=has_ipv4, ipv6=ipv6)
         failures: list[DeliveryError] = []
         tried = 0
         while candidates := (walk.try_next() or await walk.next()):
@@ -277,7 +281,9 @@ class Pipeline:
                 except DeliveryError as error:
                     if not self._may_go_on(error):
                         raise
-                    failures.append(error.with_traceback(None))
+                    is_unbound = error.state is DeliveryState.BIND and isinstance(error, Refused)
+                    failure = self._nothing_to_bind(job.message, error.reason) if is_unbound else error
+                    failures.append(failure.with_traceback(None))
                     tried += error.state is not DeliveryState.BIND
                 if tried >= self._rules.max_hosts:
                     raise choose_failure(failures, self._retry_rules)
@@ -286,12 +292,6 @@ class Pipeline:
         if not failures:
             raise self._nothing_to_bind(job.message)
         raise choose_failure(failures, self._retry_rules)
-
-    def _may_use_ipv6(self, allowed: tuple[str | None, ...]) -> bool | None:
-        """What the router wants to know: yes, only where there is no A record, or (``None``) never."""
-        if self._rules.ipv6 is None:
-            return any(ip is not None and ":" in ip for ip in allowed)
-        return True if self._rules.ipv6 else None
 
     def _may_go_on(self, error: DeliveryError) -> bool:
         """Class N of spec results.md 5: the next host may do better."""
@@ -330,10 +330,15 @@ class Pipeline:
             ways.sort(key=lambda way: self._pool.load(way.routes[0]) if way.routes else 0)
         return ways
 
-    async def _try_way(self, job: Job, content: Content | StoredContent, way: Way) -> Attempt:
+    def _try_way(self, job: Job, content: Content | StoredContent, way: Way) -> Coroutine[Any, Any, Attempt]:
         """One remote address: the local addresses in turn until one can be bound."""
         if way.refusal is not None:
             raise way.refusal
+        if len(way.routes) == 1:
+            return self._try_lane(job, content, self._pool.lane(way.routes[0]), way.demand)
+        return self._try_routes(job, content, way)
+
+    async def _try_routes(self, job: Job, content: Content | StoredContent, way: Way) -> Attempt:
         unbound: DeliveryError | None = None
         for route in way.routes:
             try:
@@ -343,7 +348,7 @@ class Pipeline:
                     raise
                 unbound = error
         assert unbound is not None
-        raise self._nothing_to_bind(job.message, unbound.reason)
+        raise unbound
 
     async def _try_lane(self, job: Job, content: Content | StoredContent, lane: Lane, demand: TlsDemand) -> Attempt:
         """Get a session and send; a reused one that turns out dead is replaced once (spec delivery.md 8.2)."""

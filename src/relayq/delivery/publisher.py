@@ -155,11 +155,15 @@ class Publisher:
         else:
             key = None
             names = (queues.results, queues.success if outcome is _SUCCESS else queues.failure)
-        publications += await self._result_copies(message, changes, properties, names, seen_at, key)
+        copies = self._plain_copies(message, changes, properties, names)
+        if copies is None:
+            copies = await self._result_copies(message, changes, properties, names, seen_at, key)
+        publications += copies
         try:
-            is_acknowledged = await self._settle(item, entry, publications)
+            await self._broker.settle(item, publications)
         except PublicationTooLargeError:  # the broker takes less than it seemed to
             return await self._publish_without(item, entry, message, attempt, outcome, seen_at, error, trail)
+        is_acknowledged = self._ledger.settle(entry)
         if message.key is not None:
             await self._tidy(message, outcome, seen_at, is_acknowledged=is_acknowledged)
         return attempt, outcome
@@ -358,6 +362,20 @@ class Publisher:
         if not is_decided:
             self._journal.note_moved(entry)
         return self._journal.copy_id(entry)
+
+    def _plain_copies(
+        self, message: Message, changes: Mapping[str, bytes], properties: Properties, names: tuple[str | None, ...]
+    ) -> list[Publication] | None:
+        """The results as nearly all are; ``None`` when a body has to be stored for them, or they are too large."""
+        if storage.stores_for_results(message, self._rules.storage.policy):
+            return None
+        queues = self._usable_names(names)
+        if not queues:
+            return []
+        body = encode_members(message.members, changes, storage.members_left_out(message, is_stored=False))
+        if len(body) > self._broker.max_publish_bytes:
+            return None
+        return [Publication(queue=queue, body=body, properties=properties, role=_RESULT) for queue in queues]
 
     async def _result_copies(
         self,

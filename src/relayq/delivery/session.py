@@ -238,6 +238,8 @@ class Session(asyncio.Protocol):
         out = client.pieces_to_send()
         if self.is_closed:
             return
+        if not out and client.is_ready:
+            return  # whoever is told does the next step, and is timed then: a transaction, the wait for one, or QUIT
         state = client.state
         if out:
             if state is _MESSAGE and not self._may_send_content(out):
@@ -505,9 +507,9 @@ class Session(asyncio.Protocol):
         self._idle_seconds = None
         self._before_content = before_content
         self.has_answered = False
-        is_ready = self.is_ready
+        client, is_ready = self.client, self.is_ready
         if is_ready:
-            self.client.begin(transaction)
+            client.begin(transaction)
             self._content_octets = len(transaction.content or b"")
         self._attempt_deadline = attempt_deadline
         waiter = self._wait()
@@ -516,13 +518,15 @@ class Session(asyncio.Protocol):
         else:
             waiter.set_result(Closed())  # the peer left after the session was handed to this message
         try:
-            event: Event = await self._expect(waiter)
+            event: Event = self._judge(await waiter)
             if load is not None and isinstance(event, RecipientAccepted):
                 event = await self._send_loaded(load)
         finally:
+            if self._waiter is waiter:
+                self._waiter = None
             self._attempt_deadline = None
             self._before_content = None
-            if is_ready and self.client.positive_reply_seen:
+            if is_ready and client.positive_reply_seen:
                 self.has_answered = self.is_working = True
         assert isinstance(event, Delivered)
         return event.reply
@@ -597,10 +601,13 @@ class Session(asyncio.Protocol):
 
     async def _expect(self, waiter: asyncio.Future[Event]) -> Ready | StartTls | Delivered | RecipientAccepted:
         try:
-            event = await waiter
+            return self._judge(await waiter)
         finally:
             if self._waiter is waiter:
                 self._waiter = None
+
+    def _judge(self, event: Event) -> Ready | StartTls | Delivered | RecipientAccepted:
+        """The event if it leads on; raises what anything else means."""
         if isinstance(event, _PROGRESS):
             return event
         if not (isinstance(event, RefusedEvent) and event.is_usable):

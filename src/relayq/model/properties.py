@@ -7,6 +7,7 @@ knows are not even decoded, so nothing in them can make a message unusable.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -36,6 +37,10 @@ _MAX_ORCPT_CHARACTERS = 500
 _MAX_ENVID_CHARACTERS = 100
 
 
+_parse_sender = functools.lru_cache(maxsize=1024)(parse_address)
+"""Thousands of messages have one sender."""
+
+
 def parse_recipient(members: Members, *, loose: bool) -> EmailAddress:
     """Forward-path; a message without one is not usable."""
     raw = _given(members, "recipient")
@@ -52,7 +57,7 @@ def parse_sender(members: Members, *, loose: bool) -> EmailAddress | None:
     text = decode_text(raw)
     if text.strip(" ") in {"", "<>"}:
         return None
-    return parse_address(text, loose=loose)
+    return _parse_sender(text, loose=loose)
 
 
 def parse_queues(raw: msgspec.Raw, merged: ResultQueues | None) -> tuple[ResultQueues, str | None]:

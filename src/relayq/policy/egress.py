@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from relayq.model import Message
@@ -12,6 +13,15 @@ def allowed_egress_ips(message: Message, default_ips: tuple[str, ...]) -> tuple[
     if message.ips is not None:
         return message.ips
     return default_ips or (None,)
+
+
+@functools.lru_cache(maxsize=1024)
+def families_of(allowed: tuple[str | None, ...]) -> tuple[bool, bool]:
+    """Whether there are IPv4 addresses among those to choose from, and IPv6 ones; the host's choice counts as IPv4."""
+    return (
+        any(ip is None or ":" not in ip for ip in allowed),
+        any(ip is not None and ":" in ip for ip in allowed),
+    )
 
 
 def order_egress_ips(

@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 
-class JournalEntry:
+class JournalEntry(msgspec.Struct, eq=False):
     """One hand-out of a message.
 
     Attributes:
@@ -27,13 +27,10 @@ class JournalEntry:
         recalled: What was known before this hand-out, ``None`` for nothing.
     """
 
-    __slots__ = ("key", "number", "recalled", "segment")
-
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-        self.number = 0
-        self.segment = 0
-        self.recalled: Recollection | None = None
+    key: bytes
+    number: int = 0
+    segment: int = 0
+    recalled: Recollection | None = None
 
 
 class RecollectionKind(enum.Enum):

@@ -20,7 +20,9 @@ from relayq.smtp.commands import Transaction, encode_mail, encode_rcpt
 from relayq.smtp.data import stuff_dots
 from relayq.smtp.errors import LocalProtocolError
 from relayq.smtp.events import Closed, Delivered, Event, Ready, RecipientAccepted, Refused
+from relayq.smtp.exchange import Exchange
 from relayq.smtp.opening import Opening, TlsMode
+from relayq.smtp.replies import CACHED_GROUP_OCTETS, agrees_to_mail
 from relayq.smtp.states import TABLE, Phase, Row, Step
 
 _PARAMETER_REFUSALS = frozenset({501, 504, 555})
@@ -115,6 +117,19 @@ class SmtpClient(Opening):
         self._phase = _PHASE_TRANSACTION
         self._send_envelope()
 
+    def receive_data(self, octets: bytes) -> None:
+        """See :meth:`Exchange.receive_data`."""
+        awaiting = self._awaiting
+        # What nearly every server says to nearly every mail is taken as a whole, not reply by reply.
+        if len(awaiting) == 3 and awaiting[0] is _MAIL and len(octets) <= CACHED_GROUP_OCTETS:
+            is_nothing_else_due = not (self._out or self._parser.has_pending)
+            if is_nothing_else_due and awaiting[2] is _DATA and agrees_to_mail(octets):
+                awaiting.clear()
+                self.positive_reply_seen = True
+                self._put_content()
+                return
+        Exchange.receive_data(self, octets)
+
     def reset(self) -> None:
         """Send the RSET that is owed; the session is ready again once it is answered."""
         if self.owes_reset and self._phase is _PHASE_READY:
@@ -201,6 +216,9 @@ class SmtpClient(Opening):
             self._send(_DATA, commands.DATA)
 
     def _send_content(self, row: Row, reply: Reply) -> None:
+        self._put_content()
+
+    def _put_content(self) -> None:
         assert self._content is not None  # DATA is sent only with the content at hand
         content = stuff_dots(self._content)
         if len(content) <= _JOINED_OCTETS:

@@ -23,8 +23,10 @@ MAX_REPLY_OCTETS = 65_536
 MAX_RECEIVED_OCTETS = 4096
 """How much of what was received instead of a reply is kept: a description takes no more (spec results.md 2)."""
 
+CACHED_GROUP_OCTETS = 256
+"""Of several replies that arrive at once: what is longer is not remembered."""
+
 _CACHED_LINE_OCTETS = 128
-_CACHED_GROUP_OCTETS = 256
 _ENHANCED_STATUS = re.compile(rb"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 
 
@@ -70,6 +72,13 @@ def _parse_group(octets: bytes) -> tuple[Reply, ...] | None:
     return None if rest or None in replies else cast("tuple[Reply, ...]", tuple(replies))
 
 
+@functools.lru_cache(maxsize=256)
+def agrees_to_mail(octets: bytes) -> bool:
+    """Whether these are exactly three replies, of one line each: yes to MAIL, yes to RCPT, and "go on" to DATA."""
+    replies = _parse_group(octets) or ()
+    return [reply.code // 100 for reply in replies] == [2, 2, 3]
+
+
 class ReplyParser:
     """Octets in, replies out, in order; what was complete before a breach still comes out before it is reported."""
 
@@ -96,9 +105,12 @@ class ReplyParser:
         """Take what was received; nothing is kept once the peer has broken the form of a reply."""
         if self._breach is not None:
             return
-        if not (self._partial or self._lines) and octets.find(b"\n") != len(octets) - 1 <= _CACHED_GROUP_OCTETS:
-            replies = _parse_group(octets)
-            if replies is not None:
+        if not (self._partial or self._lines):
+            end = octets.find(b"\n")
+            if 0 <= end == len(octets) - 1:  # a single line
+                self._take_line(octets[:end])
+                return
+            if len(octets) <= CACHED_GROUP_OCTETS and (replies := _parse_group(octets)) is not None:
                 self._replies.extend(replies)
                 return
         lines = (self._partial + octets if self._partial else octets).split(b"\n")
