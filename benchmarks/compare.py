@@ -19,7 +19,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.macro import WARM_SHARE, Bench, settings_for
-from benchmarks.support import TICKS, Cost, RelayqProcess, median, serve_dns
+from benchmarks.support import TICKS, Cost, RelayqProcess, end_in_order, median, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
 COLUMNS = ("user", "system", "own", "broker", "receiver", "msg/s")
@@ -79,6 +79,7 @@ def show(values: tuple[float, ...] | list[float]) -> str:
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="+", metavar="CHECKOUT[,KEY=VALUE…]", help="folder with src/, and settings")
     parser.add_argument("--messages", type=int, default=8_000)

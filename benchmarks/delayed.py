@@ -35,7 +35,7 @@ from pamqp import commands
 
 from benchmarks.macro import settings_for
 from benchmarks.raw_amqp import RawAmqp, connect, depth, fill
-from benchmarks.support import Cost, RelayqProcess, median, message_bodies, serve_dns
+from benchmarks.support import Child, Cost, RelayqProcess, end_in_order, median, message_bodies, serve_dns
 from relayq.trial import ReceivedMessage, Sink
 from tests.support.ports import free_port
 from tests.support.processes import is_listening
@@ -251,7 +251,7 @@ def sink_process(script: str) -> Iterator[int]:
         path = Path(folder) / "script"
         path.write_text(script + "\n")
         command = [sys.executable, "-m", "relayq", "sink", f"--listen=127.0.0.1:{port}", f"--script={path}"]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = Child(command, stdout=subprocess.DEVNULL)
         try:
             limit = time.monotonic() + 20
             while not is_listening("127.0.0.1", port):
@@ -308,6 +308,7 @@ async def measure(given: argparse.Namespace, node: RabbitMqNode) -> None:
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=sorted(MODES))
     parser.add_argument("--messages", type=int, default=0, help="instead of the usual number of the mode")

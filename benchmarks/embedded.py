@@ -21,7 +21,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.support import RelayqProcess, median, message_bodies, serve_dns
+from benchmarks.support import RelayqProcess, end_in_order, median, message_bodies, serve_dns
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions
 from relayq.adapters.memory import RecordingListener
@@ -93,6 +93,7 @@ def _publication(body: bytes) -> Publication:
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=10_240)

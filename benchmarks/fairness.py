@@ -35,7 +35,7 @@ from pamqp import commands
 from benchmarks.macro import settings_for
 from benchmarks.raw_amqp import RawAmqp, connect, declare, fill
 from benchmarks.record import machine, write_record
-from benchmarks.support import Cost, RelayqProcess, median, message_bodies, serve_dns
+from benchmarks.support import Cost, RelayqProcess, end_in_order, median, message_bodies, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
 NONE = "none"
@@ -223,6 +223,7 @@ def silent(address: str, port: int) -> Iterator[None]:
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=20_000, help="for the good destinations (20000)")
     parser.add_argument("--domains", type=int, default=10_000, help="good ones (10000)")

@@ -25,7 +25,7 @@ import uvloop
 
 from benchmarks.macro import Bench
 from benchmarks.record import machine, write_record
-from benchmarks.support import serve_dns
+from benchmarks.support import end_in_order, serve_dns
 from relayq.adapters.journal import FileJournal, JournalOptions, SyncMode
 from relayq.delivery.decision import Decision, encode_decision
 from relayq.model import Attempt, DeliveryState, Outcome, ResultType
@@ -97,6 +97,7 @@ async def whole(messages: int, runs: int, settings: dict[str, list[str]]) -> lis
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--runs", type=int, default=RUNS)

@@ -28,7 +28,7 @@ from pamqp import commands
 
 from benchmarks.raw_amqp import RawAmqp, connect, declare, depth, fill
 from benchmarks.record import machine, write_record
-from benchmarks.support import Cost, RelayqProcess, idle_seconds, median, message_bodies, serve_dns
+from benchmarks.support import Cost, RelayqProcess, end_in_order, idle_seconds, median, message_bodies, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
 POLL_SECONDS = 0.02
@@ -217,6 +217,7 @@ def summarise(results: dict[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=20_000, help="messages drained per run (20000)")
     parser.add_argument("--queued", type=int, default=0, help="messages waiting in the outbox at the start, if more")

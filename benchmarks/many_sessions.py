@@ -22,7 +22,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.support import message_bodies
+from benchmarks.support import Child, end_in_order, message_bodies
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.memory import MemoryBroker, MemoryResolver, RecordingObserver
 from relayq.adapters.memory.observer import SessionClosed, SessionOpened
@@ -103,6 +103,7 @@ async def _tick(lags: list[float]) -> None:
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=2000)
     parser.add_argument("--messages", type=int, default=6000)
@@ -115,9 +116,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "slow.sink"
         script.write_text(f"message * slow={given.slow} 250 2.0.0 at last\n")
-        sink = subprocess.Popen(
+        sink = Child(
             [sys.executable, "-m", "relayq", "sink", "--listen", f"127.0.0.1:{port}", "--script", str(script)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             while not is_listening("127.0.0.1", port):

@@ -31,7 +31,7 @@ from pamqp import commands
 from benchmarks.macro import settings_for
 from benchmarks.raw_amqp import RawAmqp, connect, declare, depth, fill
 from benchmarks.record import machine, write_record
-from benchmarks.support import LINE, Cost, RelayqProcess, message_bodies, process_figures, serve_dns
+from benchmarks.support import LINE, Cost, RelayqProcess, end_in_order, message_bodies, process_figures, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
 MEBIBYTE = 1024 * 1024
@@ -245,6 +245,7 @@ def say(text: str) -> None:
 
 def main() -> int:
     """Measure, write, judge."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--messages", type=int, default=200, metavar="N", help="of 10 MB to drain, of each kind; 0: none"

@@ -23,7 +23,7 @@ import uvloop
 from benchmarks.macro import Bench
 from benchmarks.peer_servers import PEERS, Peer
 from benchmarks.record import machine, write_record
-from benchmarks.support import median, serve_dns
+from benchmarks.support import end_in_order, median, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
 WARM_SHARE = 0.05
@@ -150,6 +150,7 @@ def _or_dash(value: float) -> str:
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     kinds = {kind.__name__.lower(): kind for kind in PEERS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=20_000, help="messages per run (20000)")

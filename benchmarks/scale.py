@@ -28,7 +28,7 @@ import uvloop
 from benchmarks.macro import Bench, Receiver
 from benchmarks.record import machine, write_record
 from benchmarks.slow_sink import ScriptedSink
-from benchmarks.support import serve_dns
+from benchmarks.support import end_in_order, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
 SESSIONS = 5000
@@ -155,6 +155,7 @@ def run_axis(axis: Axis, given: argparse.Namespace) -> dict[str, object]:
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     names = [axis.name for axis in axes(quick=True)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--axis", nargs="+", choices=names, default=names, help="only these (all)")

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmarks.support import Child
 from tests.support.ports import free_port
 from tests.support.processes import is_listening
 
@@ -31,9 +32,9 @@ class ScriptedSink:
         path.write_text(script, encoding="utf-8")
         self._host = host
         self.port = port or free_port(host)
-        self._process = subprocess.Popen(
+        self._process = Child(
             [sys.executable, "-m", "relayq", "sink", "--listen", f"{host}:{self.port}", "--script", str(path)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
     @property

@@ -33,7 +33,7 @@ from benchmarks.macro import Bench, settings_for
 from benchmarks.raw_amqp import RawAmqp, connect, declare, depth
 from benchmarks.record import machine, write_record
 from benchmarks.slow_sink import ScriptedSink
-from benchmarks.support import RelayqProcess, message_bodies, process_figures, serve_dns
+from benchmarks.support import RelayqProcess, end_in_order, message_bodies, process_figures, serve_dns
 from tests.support.ports import free_port
 from tests.support.servers import RabbitMqNode
 
@@ -260,6 +260,7 @@ async def _empty(node: RabbitMqNode) -> None:
 
 def main() -> int:
     """Measure, judge, print; 1 when a limit is broken."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument(

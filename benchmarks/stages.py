@@ -30,7 +30,7 @@ import uvloop
 
 from benchmarks.macro import Bench, settings_for
 from benchmarks.record import machine, write_record
-from benchmarks.support import RelayqProcess, serve_dns
+from benchmarks.support import RelayqProcess, end_in_order, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
 
 STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -168,6 +168,7 @@ def show_functions(stats: dict[FunctionKey, Any], cost: CallCost, count: int, me
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--size", type=int, default=10_240, help="octets of MIME per message (10240)")

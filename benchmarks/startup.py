@@ -25,7 +25,7 @@ from pamqp import commands
 from benchmarks.macro import settings_for
 from benchmarks.raw_amqp import connect, declare, fill
 from benchmarks.record import machine, write_record
-from benchmarks.support import RelayqProcess, message_bodies, serve_dns
+from benchmarks.support import RelayqProcess, end_in_order, message_bodies, serve_dns
 from benchmarks.turns import Figures, medians_of, run_in_turn, show
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.embedded import EmbeddedBroker, EmbeddedOptions
@@ -109,6 +109,7 @@ async def measure(given: argparse.Namespace, node: RabbitMqNode | None) -> dict[
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--embedded", action="store_true", help="the embedded broker instead of RabbitMQ")

@@ -15,11 +15,39 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
+
+from tests.support.processes import Leash
 
 TICKS = os.sysconf("SC_CLK_TCK")
 MX_HOST = "mx.bench.test"
 LINE = "Hello, this is one line of a mail body that is about as long as lines in mails are.\r\n"
+
+
+def end_in_order() -> None:
+    """From now on SIGTERM ends the benchmark as Ctrl-C does: what it started ends, and its folders go."""
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(number: int, frame: object) -> None:
+    del frame
+    raise SystemExit(128 + number)
+
+
+class Child(subprocess.Popen[bytes]):
+    """A process that does not outlive the benchmark, even when that is killed."""
+
+    def __init__(
+        self, command: Sequence[str], *, stdout: IO[bytes] | int | None = None, stderr: IO[bytes] | int | None = None
+    ) -> None:
+        super().__init__(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        self._leash = Leash(self.pid)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+        code = super().wait(timeout)
+        self._leash.release()
+        return code
 
 
 class Cost:
@@ -154,7 +182,7 @@ class RelayqProcess:
         command = [sys.executable, "-m", "relayq", "run", "--no-default-config", f"--config-file={path}"]
         command[1:1] = ["-m", "cProfile", "-o", profile_to] if profile_to else launcher
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = Child(command, stdout=log, stderr=log)
         self.cost = Cost(self._process.pid)
 
     @property
@@ -169,13 +197,12 @@ class RelayqProcess:
 
     def stop(self) -> None:
         """End it in order, or at once after 20 s."""
-        if self.is_running:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self._process.terminate()  # nothing happens if it has ended
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def __enter__(self) -> Self:
         """Already started."""

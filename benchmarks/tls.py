@@ -27,7 +27,7 @@ from typing import Self
 import trustme
 import uvloop
 
-from benchmarks.support import median, message_bodies
+from benchmarks.support import Child, end_in_order, median, message_bodies
 from relayq.adapters.clock import SystemClock
 from relayq.adapters.memory import MemoryBroker, MemoryResolver, RecordingObserver
 from relayq.adapters.sockets import SocketNetwork
@@ -52,7 +52,7 @@ class SinkProcess:
     def __init__(self, certificate: Path) -> None:
         self.port = free_port("127.0.0.1")
         listen = f"127.0.0.1:{self.port}"
-        self._process = subprocess.Popen(
+        self._process = Child(
             [sys.executable, "-m", "relayq", "sink", "--listen", listen, "--certificate", str(certificate)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
@@ -165,6 +165,7 @@ def compare(given: argparse.Namespace, port: int, ca_file: Path, *options: str) 
 
 def main() -> None:
     """Measure and print; exit 1 if TLS on kept connections costs more than is promised."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=10_000, help="messages per run (10000)")
     parser.add_argument("--size", type=int, default=10_240, help="octets of MIME per message (10240)")

@@ -30,7 +30,7 @@ from pamqp import commands
 from benchmarks.macro import settings_for
 from benchmarks.raw_amqp import RawAmqp, connect, declare, depth, fill
 from benchmarks.record import machine, write_record
-from benchmarks.support import RelayqProcess, message_bodies, serve_dns
+from benchmarks.support import RelayqProcess, end_in_order, message_bodies, serve_dns
 from benchmarks.turns import Figures, medians_of, run_in_turn, show
 from tests.support.servers import RabbitMqNode, SmtpSink
 
@@ -118,6 +118,7 @@ async def measure(given: argparse.Namespace, node: RabbitMqNode, sink: SmtpSink)
 
 def main() -> None:
     """Measure and print."""
+    end_in_order()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--messages", type=int, default=6000)

@@ -20,12 +20,31 @@ class ServerNotReady(RuntimeError):
     """A server process ended, or did not answer in time, while it was being started."""
 
 
-class Process:
-    """One child process with its output in a file and a leash: it is ended even if we are killed.
+class Leash:
+    """Ends a child by SIGTERM when we end, even if we are killed.
 
     ``PR_SET_PDEATHSIG`` would do the same, but it fires when the *thread* that started the child ends, and tests
     restart servers from short-lived worker threads.
     """
+
+    def __init__(self, pid: int) -> None:
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            ["/bin/sh", "-c", _LEASH_SCRIPT, "leash", str(pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def release(self) -> None:
+        """The child is gone: its number may be that of another process soon."""
+        self._process.kill()
+        self._process.wait()
+        pipe: IO[bytes] | None = self._process.stdin
+        if pipe is not None:
+            pipe.close()
+
+
+class Process:
+    """One child process with its output in a file and a leash."""
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], log_file: Path, cwd: Path) -> None:
         with log_file.open("ab") as log:
@@ -39,11 +58,7 @@ class Process:
                 start_new_session=True,
             )
         self._log_file = log_file
-        self._leash: subprocess.Popen[bytes] = subprocess.Popen(
-            ["/bin/sh", "-c", _LEASH_SCRIPT, "leash", str(self._child.pid)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._leash = Leash(self._child.pid)
 
     @property
     def pid(self) -> int:
@@ -78,11 +93,7 @@ class Process:
 
     def _reap(self) -> None:
         self._child.wait()
-        self._leash.kill()
-        self._leash.wait()
-        pipe: IO[bytes] | None = self._leash.stdin
-        if pipe is not None:
-            pipe.close()
+        self._leash.release()
 
     def wait_until(self, is_ready: Callable[[], bool], *, timeout: float, what: str) -> None:
         """Poll ``is_ready`` until it is true.
