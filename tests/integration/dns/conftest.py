@@ -1,4 +1,4 @@
-"""A name server per test, and a resolver with short patience that asks it."""
+"""A name server per test, and a resolver that asks it, with more patience than a busy machine needs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def make_resolver(clock: ManualClock) -> AsyncIterator[MakeResolver]:
 
     def make(*servers: FakeDnsServer | tuple[str, int], **options: Any) -> DnsResolver:
         addresses = tuple(server if isinstance(server, tuple) else (server.host, server.port) for server in servers)
-        defaults: dict[str, Any] = {"interval": 0.1, "timeout": 0.2, "attempts": 3, "hosts_path": None}
+        defaults: dict[str, Any] = {"interval": 5, "timeout": 5, "attempts": 3, "hosts_path": None}
         overrides = options.pop("overrides", None)
         resolver = DnsResolver(
             DnsOptions(nameservers=addresses, **{**defaults, **options}), clock, random.Random(1), overrides
