@@ -238,7 +238,7 @@ async def test_a_refreshed_entry_lives_longer(bench: Bench) -> None:
         pytest.skip("expires by a rule of the server that cannot be waited for")
     store = bench.open()
     for key in ("longer", "shorter", "control"):
-        await store.save(key, b"body", datetime.now(UTC) + timedelta(seconds=2))
+        await store.save(key, b"body", datetime.now(UTC) + timedelta(seconds=5))
     await store.refresh("longer", in_hours(5))
     await store.save("shorter", b"body", in_hours(5))
     await store.refresh("shorter", in_hours(-3))
@@ -395,7 +395,7 @@ async def test_expiry_and_refreshing_reach_all_parts(splitting: Bench) -> None:
     store = splitting.open(part_bytes=PART)
     body = noise(4 * PART)
     await store.save("control", body, in_hours(-3))
-    await store.save("key", body, datetime.now(UTC) + timedelta(seconds=2))
+    await store.save("key", body, datetime.now(UTC) + timedelta(seconds=60))
     await store.refresh("key", in_hours(5))
     await gone(store, "control")
     while await store.sweep(in_hours(2)):

@@ -247,7 +247,7 @@ def reply(status: str, body: bytes = b"", length: int | None = None) -> bytes:
     ids=["empty 404", "404 of a proxy", "403", "503", "301", "cut short", "another protocol", "nothing"],
 )
 async def test_an_answer_that_is_none_is_an_outage(open_store: Open, answer: bytes) -> None:
-    async with Peer(answer) as peer, asyncio.timeout(20):
+    async with Peer(answer) as peer, asyncio.timeout(90):
         store = open_store(endpoint=peer.url)
         with pytest.raises(StoreUnavailableError, match=r"^s3: .+") as caught:
             await store.load("key")
