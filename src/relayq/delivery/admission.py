@@ -21,7 +21,10 @@ from relayq.delivery.reach import ALONE_REACH, Load, choose_reach
 from relayq.delivery.waiting import PARKED_SECONDS
 
 JUDGED_AFTER = 2.0
-"""Seconds over which it is counted how many messages a destination starts, as long as the window is not full."""
+"""Seconds over which it is counted how many messages a destination starts, as long as the window is not full.
+
+In a full window of which nothing started yet so long for one that has all of it, and longer the less of it one has.
+"""
 SAMPLE = 10
 """In a full window it is counted for as long as a destination that moves like the average takes to start so many."""
 SHORTEST_COUNT, LONGEST_COUNT = 0.5, 10.0
@@ -240,15 +243,20 @@ class Admission:
 
     def _count_started(self, now: float) -> None:
         if self._swept_at is not None and now > self._swept_at:
+            if self._started and not self._rate and self._crowded_since is not None:
+                for queue in self._queues.values():
+                    queue.counted_since = None  # now it begins: nobody was slow before
             self._rate = (self._rate + self._started / (now - self._swept_at)) / 2
         self._started = 0
         self._swept_at = now
 
     def _seconds_to_count(self, queue: _Queue) -> float:
         """For a full window: so long that a small number is no accident."""
+        waiting = self._count - self._fetched
         if not self._rate:
-            return JUDGED_AFTER
-        average = (self._count - self._fetched) / self._rate
+            # Perhaps DNS or the network is slow to begin, and all of them will go: parking them would help nobody.
+            return min(JUDGED_AFTER * max(waiting / max(queue.direct, 1), 1.0), LONGEST_COUNT)
+        average = waiting / self._rate
         return min(max(SAMPLE * average / max(len(queue.tickets), 1), SHORTEST_COUNT), LONGEST_COUNT)
 
     def _look_round(self, now: float, parked: Callable[[object], int], *, is_crowded: bool) -> dict[object, int]:

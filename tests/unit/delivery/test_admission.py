@@ -177,6 +177,37 @@ def test_where_everybody_waits_for_the_same_time_nobody_is_trimmed(window: Windo
     assert window.sent_away == {}
 
 
+def test_where_nothing_has_started_yet_many_get_more_time_than_one(window: Window) -> None:
+    """DNS is slow to begin: they will all go."""
+    names = [f"d{number}.test" for number in range(20)]
+    for name in names:
+        window.admit(name, 10)
+    window.stand(8.0)
+    for turn in range(20):
+        for name in names:
+            window.start(name)
+            window.admit(name)
+        window.sweep()
+        assert window.sent_away == {}, turn
+
+
+def test_where_nothing_starts_at_all_they_make_room_in_the_end(window: Window) -> None:
+    for name in ("a.test", "b.test", "c.test", "d.test"):
+        window.admit(name, 50)
+    window.stand(12.0, held=200)
+
+    assert {name: len(tickets) for name, tickets in window.waiting.items()} == dict.fromkeys(window.waiting, 1)
+
+
+def test_a_full_window_in_which_nothing_waits_is_nothing_special(window: Window) -> None:
+    window.admit("a.test", 200)
+    window.stand(3.0, held=200)
+    window.start("a.test", 200)
+    window.stand(3.0, held=200)
+
+    assert window.admit("a.test") == []  # what is parked comes first
+
+
 def test_many_that_are_slow_together_leave_the_window_to_one_that_is_not(window: Window) -> None:
     names = [f"d{number}.test" for number in range(20)]
     for name in names:
