@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from benchmarks.cases import Cases, run
-from relayq.compose.responsive import build_mime, parse_document
+from relayq.compose.responsive import Occasion, build_mime, parse_document
 from relayq.model import parse_address
 
 MOST_US = 1500.0
@@ -58,7 +58,7 @@ def composing(mime: Mapping[str, object], data: bytes | None = None) -> Callable
 
 def compose(mime: bytes, data: bytes | None) -> bytes:
     """The whole way from raw JSON to octets."""
-    plan = parse_document(mime, envelope=ENVELOPE, recipient="ann@example.org", seen_at=SEEN_AT, data=data)
+    plan = parse_document(mime, Occasion(envelope=ENVELOPE, recipient="ann@example.org", seen_at=SEEN_AT, data=data))
     return build_mime(plan, lambda: "=_0123456789abcdef0123456789abcdef")
 
 

@@ -28,7 +28,7 @@ from relayq.compose import (
     to_seven_bit,
     treat_long_lines,
 )
-from relayq.compose.responsive import DocumentError, build_mime, parse_document
+from relayq.compose.responsive import DocumentError, Occasion, build_mime, parse_document
 from relayq.compose.template import TemplateCache, TemplateError, template_context
 from relayq.config import ConfigurationError, load
 from relayq.config.entry import Source
@@ -172,7 +172,9 @@ def mime_object(octets: bytes) -> None:
     sender: EmailAddress = SENDER
     for force in (False, True):
         try:
-            plan = parse_document(raw, envelope=sender, recipient="ann@customer.test", seen_at=NOW, force=force)
+            plan = parse_document(
+                raw, Occasion(envelope=sender, recipient="ann@customer.test", seen_at=NOW, force=force)
+            )
             if not plan.downloads:
                 build_mime(plan, lambda: "boundary")
         except DocumentError as error:

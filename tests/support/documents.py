@@ -15,6 +15,7 @@ from typing import Any
 from relayq.compose.responsive import (
     Download,
     DownloadFailure,
+    Occasion,
     Plan,
     Resource,
     ResponsiveOptions,
@@ -43,15 +44,15 @@ def plan_of(
     answers: Answers | None = None,
 ) -> Plan:
     """A plan as far as it comes with answers by URL, written as ``KIND URL`` or as the URL alone."""
-    plan = parse_document(
-        json.dumps(mime).encode(),
+    occasion = Occasion(
         data=None if data is None else json.dumps(data).encode(),
         envelope=None if envelope is None else parse_address(envelope),
         recipient=recipient,
         seen_at=SEEN_AT,
         force=force,
-        options=options,
+        options=options or ResponsiveOptions(),
     )
+    plan = parse_document(json.dumps(mime).encode(), occasion)
     for _ in range(_MAX_ROUNDS):
         found = {download: _answer(download, answers or {}) for download in plan.downloads}
         known = {download: answer for download, answer in found.items() if answer is not None}

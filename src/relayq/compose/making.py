@@ -25,6 +25,7 @@ from relayq.compose.responsive import (
     DocumentError,
     Download,
     DownloadFailure,
+    Occasion,
     Resource,
     ResponsiveOptions,
     build_mime,
@@ -277,8 +278,7 @@ class Maker:
 
     def _compose(self, order: Order, mime_object: bytes, stopwatch: _Stopwatch) -> Made | Wanted:
         """An object turned into a message."""
-        plan = parse_document(
-            mime_object,
+        occasion = Occasion(
             envelope=order.sender,
             recipient=order.recipient,
             seen_at=order.seen_at,
@@ -287,10 +287,11 @@ class Maker:
             now=order.now,
             time_left=stopwatch.time_left,
             options=self._rules.responsive,
-            resources={answer.download: answer.found or answer.failure or _UNANSWERED for answer in order.answers},
             slots=order.slots,
             digest=order.digest,
         )
+        found = {answer.download: answer.found or answer.failure or _UNANSWERED for answer in order.answers}
+        plan = parse_document(mime_object, occasion, found)
         if plan.downloads:
             return Wanted(plan.downloads)
         return Made(build_mime(plan, self._make_boundary), plan.signing_keys, plan.notes)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayq.compose.responsive import DocumentError, DownloadFailure, Plan, Resource, parse_document
+from relayq.compose.responsive import DocumentError, DownloadFailure, Occasion, Plan, Resource, parse_document
 from relayq.compose.responsive.addresses import split_addresses
 from relayq.compose.responsive.html_edit import rewrite_links
 from relayq.compose.responsive.links import clean_url
@@ -140,14 +140,14 @@ answers = st.sampled_from(
 def finished(mime: object, data: object, answer: Resource | DownloadFailure, *, force: bool) -> Plan | DocumentError:
     """A plan with the same answer to everything, or why there is none."""
     try:
-        plan = parse_document(
-            json.dumps(mime).encode(),
+        occasion = Occasion(
             data=None if data is None else json.dumps(data).encode(),
             envelope=parse_address("bounces@shop.example"),
             recipient="ann@example.org",
             seen_at=SEEN_AT,
             force=force,
         )
+        plan = parse_document(json.dumps(mime).encode(), occasion)
         for _ in range(8):
             if not plan.downloads:
                 return plan

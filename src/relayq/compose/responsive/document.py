@@ -4,7 +4,7 @@ Composing is a function of the document and of what was downloaded. It is tried 
 be missing is fetched by somebody else, and it is tried again. So nothing here waits, and no step has to foresee what a
 later one needs: an import brings blocks with images, whose dimensions are asked for in the next round::
 
-    plan = parse_document(mime, data=data, envelope=sender, recipient=recipient, seen_at=seen_at)
+    plan = parse_document(mime, Occasion(envelope=sender, recipient=recipient, seen_at=seen_at, data=data))
     while plan.downloads:
         plan = plan.with_resources(await fetch(plan.downloads))
     message = build_mime(plan, make_boundary)
@@ -68,6 +68,43 @@ def _unlimited() -> float:
     return 1.0
 
 
+class Occasion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a document is composed for: all that decides besides the object itself and what is downloaded.
+
+    Attributes:
+        envelope: Sender, ``None`` for the null one.
+        recipient: Recipient as in the JSON.
+        seen_at: First pick-up (``seen``); gives ``Date``.
+        data: Raw JSON of the outer ``data``, ``None`` where there is none.
+        force: Leave out what is wrong instead of failing.
+        now: Time that templates see, ``None`` for ``seen_at``.
+        time_left: Seconds left for all templates and expressions of the message. Imported blocks are rendered when they
+            are there, so it must not run while downloads are awaited.
+        options: Settings.
+        slots: Files that are kept aside, their markers in the object and later in the message.
+        digest: Left side of the ``Message-ID``, which covers these files; ``None`` where there are none.
+    """
+
+    envelope: EmailAddress | None
+    recipient: str
+    seen_at: datetime
+    data: bytes | msgspec.Raw | None = None
+    force: bool = False
+    now: datetime | None = None
+    time_left: Callable[[], float] = _unlimited
+    options: ResponsiveOptions = ResponsiveOptions()
+    slots: tuple[Slot, ...] = ()
+    digest: str | None = None
+
+    def __repr__(self) -> str:
+        """Without data: this lands in logs."""
+        return f"Occasion(recipient={self.recipient!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """The same for consoles."""
+        return [("recipient", self.recipient)]
+
+
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """A document with its templates rendered, and everything composing it again needs.
 
@@ -77,11 +114,9 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         subject: Rendered subject, one line.
         template_context: For what is imported later, and for the limits of regular expressions.
         is_personalised: There is data, so strings are templates.
-        force: Leave out what is wrong.
-        options: Settings.
         notes: What the log should tell.
         signing_keys: Keys of ``mime.dkim``.
-        slots: Files that are kept aside.
+        occasion: What it is composed for.
     """
 
     values: Mapping[str, object]
@@ -89,11 +124,9 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     template_context: TemplateContext
     is_personalised: bool
-    force: bool
-    options: ResponsiveOptions
     notes: tuple[str, ...]
     signing_keys: tuple[SigningKey, ...]
-    slots: tuple[Slot, ...] = ()
+    occasion: Occasion
 
     def __repr__(self) -> str:
         """Without content and keys: this lands in logs."""
@@ -143,82 +176,59 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return _compose(self.document, {**self.resources, **found})
 
 
-def parse_document(
-    mime: bytes | msgspec.Raw,
-    *,
-    envelope: EmailAddress | None,
-    recipient: str,
-    seen_at: datetime,
-    data: bytes | msgspec.Raw | None = None,
-    force: bool = False,
-    now: datetime | None = None,
-    time_left: Callable[[], float] = _unlimited,
-    options: ResponsiveOptions | None = None,
-    resources: Answers | None = None,
-    slots: tuple[Slot, ...] = (),
-    digest: str | None = None,
-) -> Plan:
+def parse_document(mime: bytes | msgspec.Raw, occasion: Occasion, resources: Answers | None = None) -> Plan:
     """Check a document, render its templates and find out what it needs.
 
     Args:
         mime: Raw JSON of the object.
-        envelope: Sender, ``None`` for the null one.
-        recipient: Recipient as in the JSON.
-        seen_at: First pick-up (``seen``); gives ``Date``.
-        data: Raw JSON of the outer ``data``, ``None`` where there is none.
-        force: Leave out what is wrong instead of failing.
-        now: Time that templates see, ``seen_at`` by default.
-        time_left: Seconds left for all templates and expressions of the message. Imported blocks are rendered when they
-            are there, so it must not run while downloads are awaited.
-        options: Settings.
+        occasion: What it is composed for.
         resources: What was downloaded for it before.
-        slots: Files that are kept aside, their markers in ``mime`` and later in the message.
-        digest: Left side of the ``Message-ID``, which covers these files; ``None`` where there are none.
 
     Raises:
         DocumentError: It cannot be turned into a message.
         ContentNeededError: Not without the files that are kept aside.
     """
-    options = options or ResponsiveOptions()
-    faults = Faults(force=force)
+    faults = Faults(force=occasion.force)
     values = _read_object(mime)
-    variables = _variables(values, data)
+    variables = _variables(values, occasion.data)
     context = template_context(
         variables or {},
-        envelope=envelope.text if envelope is not None else "",
-        recipient=recipient,
-        now=now or seen_at,
-        time_left=time_left,
+        envelope=occasion.envelope.text if occasion.envelope is not None else "",
+        recipient=occasion.recipient,
+        now=occasion.now or occasion.seen_at,
+        time_left=occasion.time_left,
     )
     is_personalised = variables is not None
-    templates = Templates(context if is_personalised else None, faults, escape_html=options.escape_html)
+    templates = Templates(context if is_personalised else None, faults, escape_html=occasion.options.escape_html)
     rendered = _render(values, templates)
     node = Node(rendered, _ROOT, faults)
     subject_text = node.text("subject") or ""
     is_subject_rendered = subject_text != values.get("subject")
     subject = clean_line(subject_text) if is_subject_rendered else author_line(subject_text)
-    identity = Identity(
-        envelope=envelope,
-        recipient=recipient,
-        mime=bytes(mime),
-        data=bytes(data) if data is not None else None,
-        seen_at=seen_at,
-        host_name=options.host_name,
-        digest=digest,
-    )
+    identity = _identity(mime, occasion)
     document = Document(
         values=rendered,
         header=build_header(node, subject, identity, templates, is_subject_rendered=is_subject_rendered),
         subject=subject,
         template_context=context,
         is_personalised=is_personalised,
-        force=force,
-        options=options,
-        signing_keys=_signing_keys(node, options),
+        signing_keys=_signing_keys(node, occasion.options),
         notes=faults.notes,
-        slots=slots,
+        occasion=occasion,
     )
     return _compose(document, resources or {})
+
+
+def _identity(mime: bytes | msgspec.Raw, occasion: Occasion) -> Identity:
+    return Identity(
+        envelope=occasion.envelope,
+        recipient=occasion.recipient,
+        mime=bytes(mime),
+        data=bytes(occasion.data) if occasion.data is not None else None,
+        seen_at=occasion.seen_at,
+        host_name=occasion.options.host_name,
+        digest=occasion.digest,
+    )
 
 
 def build_mime(plan: Plan, make_boundary: MakeBoundary) -> bytes:
@@ -330,21 +340,20 @@ def _signing_keys(node: Node, options: ResponsiveOptions) -> tuple[SigningKey, .
 
 def _compose(document: Document, answers: Answers) -> Plan:
     """Compose with what is there, and find out what is missing."""
-    faults = Faults(force=document.force)
-    resources = Resources(answers, faults, document.slots)
+    options = document.occasion.options
+    faults = Faults(force=document.occasion.force)
+    resources = Resources(answers, faults, document.occasion.slots)
     node = Node(document.values, _ROOT, faults)
     context = document.template_context
-    templates = Templates(
-        context if document.is_personalised else None, faults, escape_html=document.options.escape_html
-    )
+    templates = Templates(context if document.is_personalised else None, faults, escape_html=options.escape_html)
     ingredients = Ingredients(
         subject=document.subject,
         domain=document.header.domain,
         resources=resources,
         templates=templates,
         limits=context,
-        icons=document.options.icons,
-        autotext=document.options.autotext,
+        icons=options.icons,
+        autotext=options.autotext,
     )
     content = build_content(node, ingredients)
     files = read_attachments(node, resources)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relayq.compose.responsive import DocumentError, build_mime, parse_document
+from relayq.compose.responsive import DocumentError, Occasion, build_mime, parse_document
 from relayq.compose.responsive.assemble import text_leaf
 from tests.support.documents import SEEN_AT, compose, defects, has_part, parsed, part_of, plan_of
 
@@ -183,7 +183,7 @@ def test_notes_are_bounded() -> None:
 def test_unusable_data() -> None:
     for data in (b"[1]", b"{", b"5"):
         with pytest.raises(DocumentError, match=r"^data: "):
-            parse_document(b"{}", envelope=None, recipient="a@x.test", seen_at=SEEN_AT, data=data)
+            parse_document(b"{}", Occasion(envelope=None, recipient="a@x.test", seen_at=SEEN_AT, data=data))
 
 
 def test_nothing_of_the_content_in_logs() -> None:

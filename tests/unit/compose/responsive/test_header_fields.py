@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from relayq.compose.responsive import DocumentError, ResponsiveOptions, build_mime, parse_document
+from relayq.compose.responsive import DocumentError, Occasion, ResponsiveOptions, build_mime, parse_document
 from relayq.compose.responsive.header_fields import format_date
 from relayq.model import parse_address
 from tests.support.documents import SEEN_AT, compose, parsed, plan_of
@@ -224,7 +224,7 @@ def message_id(mime: str, **how: object) -> str:
         "recipient": "r@x.test",
         "seen_at": SEEN_AT,
     }
-    plan = parse_document(mime.encode(), **{**arguments, **how})  # type: ignore[arg-type]
+    plan = parse_document(mime.encode(), Occasion(**{**arguments, **how}))  # type: ignore[arg-type]
     message = build_mime(plan, lambda: "=_b").decode()
     return message.partition("Message-ID: <")[2].partition(">")[0]
 
