@@ -12,6 +12,7 @@ import pytest
 
 from relayq.compose.encodings import encode_base64
 from relayq.compose.errors import TransferDecodingError
+from relayq.compose.responsive import DocumentError, Occasion, parse_document
 from relayq.compose.responsive.header_fields import Identity, message_digest
 from relayq.compose.responsive.large_files import (
     LARGE_OCTETS,
@@ -105,12 +106,20 @@ def test_only_large_attachments_are_kept_aside() -> None:
         {"attachments": DATA},
         {"attachments": [{"data": DATA}], "Attachments": []},
         {"files": [{"data": DATA}]},
-        {"attachments": [{"data": DATA}, "\ud800"]},
         [DATA],
     ],
 )
 def test_nothing_is_kept_aside_of_what_is_small_or_unusual(given: Any) -> None:
     assert outline_of(raw(given), marker) is None
+
+
+def test_half_a_surrogate_pair_is_left_to_whoever_reads_the_whole_document() -> None:
+    given = {"attachments": [{"data": DATA}, "\ud800"]}
+    outline = outline_of(raw(given), marker)
+    assert outline is not None
+    assert json.loads(outline.mime) == {"attachments": [{"data": "=_marker0"}, "\ud800"]}
+    with pytest.raises(DocumentError):
+        parse_document(outline.mime, Occasion(envelope=None, recipient="a@x.test", seen_at=SEEN_AT))
 
 
 def test_a_single_attachment_may_stand_without_an_array() -> None:
