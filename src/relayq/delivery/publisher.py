@@ -372,7 +372,8 @@ class Publisher:
         queues = self._usable_names(names)
         if not queues:
             return []
-        body = encode_members(message.members, changes, storage.members_left_out(message, is_stored=False))
+        left_out = storage.members_left_out(message, is_stored=False)
+        body = encode_members(message.members, self._without_secrets(changes, message.members, left_out), left_out)
         if len(body) > self._broker.max_publish_bytes:
             return None
         return [Publication(queue=queue, body=body, properties=properties, role=_RESULT) for queue in queues]
