@@ -25,6 +25,7 @@ from relayq.delivery.pipeline import Pipeline
 from relayq.delivery.publisher import Publisher
 from relayq.delivery.reporter import Reporter
 from relayq.delivery.scheduler import Scheduler
+from relayq.delivery.strangers import Strangers
 from relayq.ports import Broker, Clock, MessageStore, Observer, OutboxItem
 
 
@@ -89,7 +90,11 @@ class Worker:
             self._composing.composer, bodies, sending.router, sending.terms, sending.pool, publisher, admission,
             rules.pipeline_rules(settings), retry_rules, clock, observer, rng.random, rng.shuffle, journal,
         )  # fmt: skip
-        self.scheduler.attach(self.broker, pipeline, publisher, sending.pool, ledger)
+        strangers = None
+        if journal is not None:
+            outbox, consumers = settings.queues.outbox, settings.broker.consumers
+            strangers = Strangers(self.broker, journal, ledger, outbox, consumers, clock, observer)
+        self.scheduler.attach(self.broker, pipeline, publisher, sending.pool, ledger, strangers)
 
     def _open_broker(self, world: World, clock: Clock, log: LogLine | None, links: Links) -> Broker:
         if world.broker is not None:

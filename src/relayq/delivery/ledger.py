@@ -6,14 +6,16 @@ acknowledged. A message that is not flagged is always a mail of its own, even wi
 may have one key (*twins*), and each of them stands for one redelivery.
 
 What must not happen is that a twin that nobody sent is taken for one that was. So what was handed out on a channel that
-is still open matches nothing: it cannot come again. And hand-outs that ended before they were started are counted: as
-many redeliveries are mails.
+is still open matches nothing: it cannot come again. Hand-outs that ended before they were started are counted: as many
+redeliveries are mails, here or in another process that asks. And a message without an id that was acknowledged right
+before its channel was lost matches only when no other process can have had a twin of it: else it is sent, with a mark.
 
 What outlives the process is in the journal, when there is one.
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 from collections import Counter, deque
 from collections.abc import Callable
@@ -27,6 +29,25 @@ SETTLED_SECONDS = 60.0
 """After this long on an open channel an acknowledgement has certainly been processed."""
 LOST_SECONDS = 3600.0
 """How long a redelivery may take to come after the connection was lost."""
+
+
+class Knowledge(enum.IntEnum):
+    """What other processes know about a message that was handed out before; the more it decides, the greater."""
+
+    UNKNOWN = 0
+    """Nothing."""
+    PERHAPS = 1
+    """An equal message was acknowledged before a channel was lost: this one, or a twin of it."""
+    TWIN = 2
+    """An equal message is in hand."""
+    DOUBT = 3
+    """Both."""
+    OWED = 4
+    """An equal message was handed out and not started: it is a mail."""
+    WAIT = 5
+    """It is under way: another answer follows."""
+    KNOWN = 6
+    """Its outcome is published."""
 
 
 class LedgerEntry(JournalEntry, eq=False, kw_only=True):
@@ -82,7 +103,12 @@ class OutcomeLedger:
             acknowledge: Settles a redelivery in place of the message it repeats.
             journal: What outlives the process, ``None`` for nothing.
             is_shared: Other processes consume the same outbox, so what is counted here is not everything.
+
+        Attributes:
+            has_strangers: Some of them cannot be asked: they are other machines.
+            hits: Redeliveries that were recognised.
         """
+        self.has_strangers = False
         self._is_shared = is_shared
         self._now = now
         self._acknowledge = acknowledge
@@ -121,16 +147,30 @@ class OutcomeLedger:
 
     def matches(self, item: OutboxItem) -> bool:
         """Whether a redelivered item needs no delivery: it is acknowledged now, or once its outcome is published."""
-        now = self._now()
-        self._drop(now)
+        self._drop(self._now())
         key = self._key(item)
-        if self._owed and self._owed[key] > 0:
-            self._owed[key] -= 1
-            return False
         # What is under way, or was not acknowledged, is certain to come back; what was acknowledged only perhaps.
-        entry = self._certain.get(key) or self._perhaps_sent(key)
-        if entry is None:
+        entry = self._certain.get(key)
+        if entry is None and (is_unique(item) or not (self._is_shared or self.has_strangers)):
+            entry = self._perhaps_sent(key)
+        return entry is not None and self._match(item, entry)
+
+    def matches_after_all(self, item: OutboxItem, asked: Knowledge) -> bool:
+        """The same, when the others were asked and did not know it for certain."""
+        if is_unique(item) or asked not in {Knowledge.UNKNOWN, Knowledge.PERHAPS} or self._may_be_a_twin():
             return False
+        entry = self._perhaps_sent(self._key(item))
+        if entry is not None:
+            return self._match(item, entry)
+        if asked is Knowledge.PERHAPS:
+            self.acknowledge(item)
+        return asked is Knowledge.PERHAPS
+
+    def _may_be_a_twin(self) -> bool:
+        """Whether messages come again that a process had and did not start, and that nobody can tell of."""
+        return self.has_strangers or (self._journal is not None and self._journal.has_dead())
+
+    def _match(self, item: OutboxItem, entry: LedgerEntry) -> bool:
         self.hits += 1
         self._digested = None
         self._unlist(entry)
@@ -160,34 +200,50 @@ class OutcomeLedger:
             self._lost.append((now + LOST_SECONDS, entry))
         self._drop(now)
 
-    def answer(self, key: bytes, asker: Callable[[bool], None], *, is_unique: bool) -> bool:
-        """Match a redelivery to another process; ``asker`` is told now or later whether its outcome is published.
+    def pays(self, item: OutboxItem) -> bool:
+        """Whether a redelivery is one of those that are mails because they were not started."""
+        return self._pay(self._key(item))
+
+    def _pay(self, key: bytes) -> bool:
+        self._drop(self._now())
+        if not self._owed or self._owed[key] <= 0:
+            return False
+        self._owed[key] -= 1
+        return True
+
+    def answer(self, key: bytes, asker: Callable[[bool], None], *, is_unique: bool, is_owed: bool = False) -> Knowledge:
+        """Match a redelivery to another process.
 
         Args:
             key: Of the message.
-            asker: Not called if nothing is known.
+            asker: Told later whether its outcome is published; only after ``WAIT``.
             is_unique: The producer gave the message an id. Without one, a message of ours that the broker has not
                 taken back, as far as we know, is more likely a twin: better two copies of one mail than one of two.
                 With one it is this very message, also when it is asked about again because it was lost once more.
-
-        Returns:
-            Whether something is known.
+            is_owed: Whoever asks had it before and did not start it.
         """
+        if not (is_unique or is_owed) and self._pay(key):
+            return Knowledge.OWED
         self._drop(self._now())
-        entry = self._certain.get(key) or self._perhaps_sent(key) or (self._current.get(key) if is_unique else None)
+        entry, knowledge = self._certain.get(key), Knowledge.KNOWN
+        if entry is None and is_unique:
+            entry = self._perhaps_sent(key) or self._current.get(key)
+        elif entry is None and not is_owed:
+            entry, knowledge = self._perhaps_sent(key), Knowledge.PERHAPS
         if entry is None:
-            return False
+            is_twin = not is_unique and (key in self._current or key in self._twins)
+            return Knowledge.TWIN if is_twin else Knowledge.UNKNOWN
         self.hits += 1
         if not is_unique:
             self._unlist(entry)
             self._use_up(entry)
         if entry.is_settled:
-            asker(True)
-        elif entry.askers is None:
+            return knowledge
+        if entry.askers is None:
             entry.askers = [asker]
         else:
             entry.askers.append(asker)
-        return True
+        return Knowledge.WAIT
 
     def _use_up(self, entry: LedgerEntry) -> None:
         """A redelivery took its place: no other process may take a twin, which it has not started, for it as well."""
@@ -199,13 +255,27 @@ class OutcomeLedger:
         """The message that was acknowledged before a channel was lost, unless it may as well be a twin of it."""
         return None if key in self._twins else self._perhaps.get(key)
 
-    def recall(self, item: OutboxItem) -> Recollection | None:
-        """What is known of a redelivered item that nothing here matches."""
-        key = self._key(item)
-        if key in self._twins:
+    def recall(self, item: OutboxItem, asked: Knowledge = Knowledge.UNKNOWN) -> Recollection | None:
+        """What is known of a redelivered item that nothing here matches; ``asked`` is what the others know."""
+        key, is_owed = self._key(item), asked is Knowledge.OWED
+        if key in self._twins or self._is_doubtful(key, asked, is_unique=is_unique(item)):
             # Some went to other processes, whose channels were lost too: which one this is cannot be told.
             return Recollection(kind=RecollectionKind.SENT)
-        return None if self._journal is None else self._journal.recall(key, is_unique=is_unique(item))
+        recalled = None if self._journal is None else self._journal.recall(key, is_unique=is_unique(item))
+        if recalled is None:
+            # What another machine had of it nobody here can know.
+            return Recollection(kind=RecollectionKind.SENT) if self.has_strangers and not is_owed else None
+        if is_owed and not is_unique(item):
+            # Notes about a twin are no reason not to send it.
+            if recalled.kind is RecollectionKind.RUNNING:
+                return None
+            return msgspec.structs.replace(recalled, kind=RecollectionKind.SENT, decision=b"", copy_id=b"")
+        return recalled
+
+    def _is_doubtful(self, key: bytes, asked: Knowledge, *, is_unique: bool) -> bool:
+        if is_unique or asked is Knowledge.OWED:
+            return False
+        return asked in {Knowledge.PERHAPS, Knowledge.DOUBT} or key in self._perhaps
 
     def put_back(self, recollection: Recollection) -> None:
         """Nothing was made of what was recalled."""

@@ -19,13 +19,14 @@ from relayq.compose import HeaderError, read_header_edits
 from relayq.delivery.admission import HELD_TOO_LONG, OVER_CAPACITY, Admission
 from relayq.delivery.bodies import STORE_IS_DOWN, STORE_PAUSE_SECONDS, Bodies
 from relayq.delivery.decision import Decision, decode_decision
-from relayq.delivery.ledger import LedgerEntry, OutcomeLedger, is_unique, key_of
+from relayq.delivery.ledger import Knowledge, LedgerEntry, OutcomeLedger, is_unique, key_of
 from relayq.delivery.pace import SHARE_OCTETS, Share
 from relayq.delivery.parked import ParkedDestinations, parking_of
 from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
 from relayq.delivery.publisher import Publisher
 from relayq.delivery.reporter import salvage_message
 from relayq.delivery.session_pool import SessionPool
+from relayq.delivery.strangers import Strangers
 from relayq.delivery.waiting import CRASHED_SECONDS, PARKED_SECONDS
 from relayq.model import (
     Attempt,
@@ -121,14 +122,15 @@ class SchedulerRules(msgspec.Struct, frozen=True, kw_only=True):
 class Inquiry(Protocol):
     """The memory of the other processes of this installation."""
 
-    async def is_known(self, key: bytes, *, is_unique: bool) -> bool:
-        """Whether the outcome of a message is published; waits for it where the message is under way.
+    async def ask(self, key: bytes, *, is_unique: bool, is_owed: bool) -> Knowledge:
+        """What is known of a message; waits for its outcome where it is under way, so the answer is never ``WAIT``.
 
-        False in good time if nobody knows, or nobody answers; never raises.
+        ``UNKNOWN`` in good time if nobody answers; never raises.
 
         Args:
             key: Of ``ledger.key_of``.
             is_unique: No two messages of the producer have it.
+            is_owed: This process had such a message and did not start it.
         """
         ...
 
@@ -162,7 +164,7 @@ class Scheduler:
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting_due: dict[OutboxItem, asyncio.TimerHandle] = {}
-        self._not_started: dict[OutboxItem, bool] = {}
+        self._not_started: dict[OutboxItem, Knowledge | None] = {}
         self._share = Share(loop, self._go_on)
         self._held = 0
         self._held_bytes = 0
@@ -183,11 +185,14 @@ class Scheduler:
         self._pool: SessionPool
         self._ledger: OutcomeLedger
         self._parked: ParkedDestinations
+        self._strangers: Strangers | None = None
 
     def attach(
-        self, broker: Broker, pipeline: Pipeline, publisher: Publisher, pool: SessionPool, ledger: OutcomeLedger
-    ) -> None:
+        self, broker: Broker, pipeline: Pipeline, publisher: Publisher, pool: SessionPool, ledger: OutcomeLedger,
+        strangers: Strangers | None = None,
+    ) -> None:  # fmt: skip
         """Give it the parts that were built around it: the broker needs its listener first."""
+        self._strangers = strangers
         self._broker = broker
         self._pipeline = pipeline
         self._publisher = publisher
@@ -223,6 +228,8 @@ class Scheduler:
 
     async def start(self) -> None:
         """Begin to consume."""
+        if self._strangers is not None:
+            self._strangers.recall()
         self._consumption = await self._broker.consume(self._rules.outbox, self._prefetch, self._receive)
         self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
@@ -370,17 +377,17 @@ class Scheduler:
         self._held_bytes += len(item.body)
         self._take(item)
 
-    def _take(self, item: OutboxItem, *, is_asked: bool = False) -> None:
-        """Start, unless nothing may start; ``is_asked`` if nobody else knows about a message handed out before."""
+    def _take(self, item: OutboxItem, asked: Knowledge | None = None) -> None:
+        """Start, unless nothing may start; ``asked`` is what others know of a message handed out before."""
         if self._is_stopping:
             self._requeue(item)
         elif self._blocked_since is not None:
-            self._not_started[item] = False
+            self._not_started[item] = asked
         elif self._not_started or len(item.body) > SHARE_OCTETS or not self._share.take(len(item.body)):
-            self._not_started[item] = is_asked
+            self._not_started[item] = asked
             self._share.renew_soon()
         else:
-            self._begin(item, is_asked=is_asked)
+            self._begin(item, asked)
 
     def _go_on(self) -> None:
         """Begin what had to wait for another turn of the loop, or for the broker, as far as this turn has room."""
@@ -390,32 +397,37 @@ class Scheduler:
                 return
             if len(item.body) > SHARE_OCTETS and self._ledger.digest(item):
                 return  # so far for this turn; reading it is enough for another
-            is_asked = self._not_started.pop(item)
+            asked = self._not_started.pop(item)
             if item.is_held:
-                self._begin(item, is_asked=is_asked)
+                self._begin(item, asked)
             else:
                 self._drop(item)
 
-    def _begin(self, item: OutboxItem, *, is_asked: bool) -> None:
+    def _begin(self, item: OutboxItem, asked: Knowledge | None) -> None:
         try:
-            self._admit(item, is_asked=is_asked)
+            self._admit(item, asked)
         except Exception as error:  # spec delivery.md 1: no poison
             self._observer.crash("scheduler", error)
             self._run_for(item, self._give_back_verbatim(item, self._ledger.begin(item)))
 
-    def _admit(self, item: OutboxItem, *, is_asked: bool) -> None:
+    def _admit(self, item: OutboxItem, asked: Knowledge | None) -> None:
         recalled = None
         is_over = self._ledger.is_cancelled(item)
         if item.redelivered and not is_over:
-            if not is_asked:
+            if asked is None:
                 self.redelivered += 1
-                if self._ledger.matches(item):
+                is_owed = self._ledger.pays(item)
+                if not is_owed and self._ledger.matches(item):
                     self._done(item)
                     return
                 if self._inquiry is not None:
-                    self._run(self._inquire(item, self._inquiry))
+                    self._run(self._inquire(item, self._inquiry, is_owed=is_owed))
                     return
-            recalled = self._ledger.recall(item)
+                asked = Knowledge.OWED if is_owed else Knowledge.UNKNOWN
+            if self._ledger.matches_after_all(item, asked):
+                self._done(item)
+                return
+            recalled = self._ledger.recall(item, asked)
             if recalled is not None and recalled.kind is RecollectionKind.RUNNING:
                 self._hold(item, RUNNING_SECONDS)
                 return
@@ -443,13 +455,14 @@ class Scheduler:
                 return self._ledger.supersede(recalled.copy_id)
         return True
 
-    async def _inquire(self, item: OutboxItem, inquiry: Inquiry) -> None:
+    async def _inquire(self, item: OutboxItem, inquiry: Inquiry, *, is_owed: bool) -> None:
         """Ask the other processes before a message that was handed out before is delivered (spec amqp.md 13)."""
-        if await inquiry.is_known(key_of(item), is_unique=is_unique(item)):
+        knowledge = await inquiry.ask(key_of(item), is_unique=is_unique(item), is_owed=is_owed)
+        if knowledge is Knowledge.KNOWN:
             self._ledger.acknowledge(item)
             self._done(item)
         elif item.is_held:
-            self._take(item, is_asked=True)
+            self._take(item, Knowledge.OWED if is_owed else knowledge)
         else:
             self._drop(item)
 
@@ -676,6 +689,8 @@ class Scheduler:
         now = self._clock.monotonic()
         self._admission.sweep(now, self._held - self._parked.fetched, self._parked.count)
         self._pool.sweep()
+        if self._strangers is not None and self._strangers.is_due:
+            self._run(self._strangers.look())
         if self._memory < 0.5 * self._rules.max_memory:
             self._is_full = False
         if self._blocked_since is None:

@@ -231,6 +231,10 @@ class Broker(Protocol):
         """
         ...
 
+    async def count_consumers(self, queue: str) -> int | None:
+        """How many consume a queue now, ours among them; ``None`` if nobody can tell, or all are on this machine."""
+        ...
+
     def requeue(self, item: OutboxItem) -> None:
         """Give an item back that was not started. Only at a graceful stop or when blocked for long."""
         ...

@@ -129,6 +129,22 @@ class OutcomeJournal(Protocol):
         """
         ...
 
+    def count_living(self) -> int:
+        """Processes of this machine that serve the outbox now, this one among them."""
+        ...
+
+    def note_strangers(self) -> None:
+        """Other machines serve the outbox too."""
+        ...
+
+    def strangers_age(self) -> float | None:
+        """Seconds since that was noted last, ``None`` for never."""
+        ...
+
+    def has_dead(self) -> bool:
+        """Whether a process that served this outbox died lately: what it had not started comes again, unnoted."""
+        ...
+
     def put_back(self, recollection: Recollection) -> None:
         """The message was not started after all: let the next redelivery recall the same."""
         ...

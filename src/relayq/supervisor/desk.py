@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from relayq.app import Worker
 from relayq.delivery.lane import Route
+from relayq.delivery.ledger import Knowledge
 from relayq.model import DeliveryError
 from relayq.ports import LimitKey, PairKey
 from relayq.supervisor.messages import (
@@ -21,7 +22,6 @@ from relayq.supervisor.messages import (
     MarkedDown,
     Question,
     Told,
-    Verdict,
 )
 from relayq.supervisor.permits import Granted, Limits, Recalled
 
@@ -103,24 +103,24 @@ class QuestionDesk:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._open: dict[int, asyncio.Future[bool]] = {}
+        self._open: dict[int, asyncio.Future[Knowledge]] = {}
         self._next_number = 1
         self._is_closed = False
 
-    async def is_known(self, key: bytes, *, is_unique: bool) -> bool:
+    async def ask(self, key: bytes, *, is_unique: bool, is_owed: bool) -> Knowledge:
         """See ``Inquiry``."""
         if self._is_closed:
-            return False
+            return Knowledge.UNKNOWN
         number = self._next_number
         self._next_number += 1
-        told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        told: asyncio.Future[Knowledge] = asyncio.get_running_loop().create_future()
         self._open[number] = told
-        self._send(Question(number, key, is_unique))
+        self._send(Question(number, key, is_unique, is_owed))
         try:
             async with asyncio.timeout(QUESTION_SECONDS):
                 await told
         except TimeoutError:
-            return False
+            return Knowledge.UNKNOWN
         else:
             return told.result()
         finally:
@@ -130,27 +130,25 @@ class QuestionDesk:
         """The answer to a question of ours."""
         future = self._open.get(told.number)
         if future is not None and not future.done():
-            future.set_result(told.is_known)
+            future.set_result(told.knowledge)
 
     def close(self) -> None:
         """Nobody answers any more."""
         self._is_closed = True
         for future in self._open.values():
             if not future.done():
-                future.set_result(False)
+                future.set_result(Knowledge.UNKNOWN)
 
     def answer(self, asked: Asked, worker: Worker | None) -> None:
         """A question of another worker."""
-        verdicts: list[Verdict] = []
 
         def tell(is_known: bool) -> None:
-            verdicts.append(Verdict.KNOWN if is_known else Verdict.UNKNOWN)
-            self._send(Answer(asked.number, verdicts[-1]))
+            self._send(Answer(asked.number, Knowledge.KNOWN if is_known else Knowledge.UNKNOWN))
 
-        if worker is None or not worker.ledger.answer(asked.key, tell, is_unique=asked.is_unique):
-            tell(False)
-        elif not verdicts:
-            self._send(Answer(asked.number, Verdict.WAIT))
+        knowledge = Knowledge.UNKNOWN
+        if worker is not None:
+            knowledge = worker.ledger.answer(asked.key, tell, is_unique=asked.is_unique, is_owed=asked.is_owed)
+        self._send(Answer(asked.number, knowledge))
 
 
 def pass_on(worker: Worker, order: Recalled | MarkedDown | Cleared) -> None:

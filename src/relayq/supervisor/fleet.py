@@ -198,7 +198,7 @@ class Fleet:
                 working = [each.number for each in self._slots.values() if each.has_started and each.is_running]
                 self._tell(self._questions.ask(slot.number, message, working, self._loop.time()))
             case Answer():
-                self._tell(self._questions.answer(slot.number, message.number, message.verdict))
+                self._tell(self._questions.answer(slot.number, message.number, message.knowledge))
             case MarkedDown() | Cleared():
                 for other in self._slots.values():
                     if other is not slot:

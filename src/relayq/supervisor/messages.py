@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
-
 import msgspec
 
 from relayq.delivery.lane import Route
+from relayq.delivery.ledger import Knowledge
 from relayq.model import DeliveryError, DeliveryState, Reply, ResultType, Scope
 from relayq.model.errors import ERROR_BY_RESULT
 from relayq.ports import LimitKey
@@ -46,13 +45,14 @@ class Asked(msgspec.Struct, frozen=True, tag=True):
     number: int
     key: bytes
     is_unique: bool
+    is_owed: bool
 
 
 class Told(msgspec.Struct, frozen=True, tag=True):
-    """The end of a question of this worker's: somebody knows the outcome, and has published it; or nobody does."""
+    """The end of a question of this worker's: what the others know."""
 
     number: int
-    is_known: bool
+    knowledge: Knowledge
 
 
 # --- from a worker ----------------------------------------------------------------------------------------------------
@@ -111,24 +111,14 @@ class Question(msgspec.Struct, frozen=True, tag=True):
     number: int
     key: bytes
     is_unique: bool
-
-
-class Verdict(enum.IntEnum):
-    """What a worker knows about a message."""
-
-    UNKNOWN = 0
-    """Nothing."""
-    WAIT = 1
-    """It is under way here: another answer follows."""
-    KNOWN = 2
-    """Its outcome is published."""
+    is_owed: bool
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
     """The answer to :class:`Asked`."""
 
     number: int
-    verdict: Verdict
+    knowledge: Knowledge
 
 
 # --- both ways --------------------------------------------------------------------------------------------------------

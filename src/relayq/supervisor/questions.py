@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from relayq.supervisor.messages import Asked, Question, Told, Verdict
+from relayq.delivery.ledger import Knowledge
+from relayq.supervisor.messages import Asked, Question, Told
 
 ANSWER_SECONDS = 5.0
 """A worker that is silent for longer is taken to know nothing: a message late is worse than one that comes twice."""
@@ -25,6 +26,7 @@ class _Open:
     silent: set[int]
     working: set[int]
     deadline: float
+    found: Knowledge = Knowledge.UNKNOWN
 
 
 class Questions:
@@ -49,24 +51,27 @@ class Questions:
         """
         others = {worker for worker in workers if worker != asker}
         if not others:
-            return [(asker, Told(question.number, is_known=False))]
+            return [(asker, Told(question.number, Knowledge.UNKNOWN))]
         number = self._next_number
         self._next_number += 1
         self._open[number] = _Open(asker, question.number, others, set(), now + ANSWER_SECONDS)
-        return [(worker, Asked(number, question.key, question.is_unique)) for worker in sorted(others)]
+        return [
+            (worker, Asked(number, question.key, question.is_unique, question.is_owed)) for worker in sorted(others)
+        ]
 
-    def answer(self, worker: int, number: int, verdict: Verdict) -> list[Order]:
+    def answer(self, worker: int, number: int, knowledge: Knowledge) -> list[Order]:
         """A worker answered."""
         asked = self._open.get(number)
         if asked is None:
             return []
         asked.silent.discard(worker)
-        if verdict is Verdict.KNOWN:
-            return self._close(number, is_known=True)
-        if verdict is Verdict.WAIT:
+        if knowledge is Knowledge.KNOWN:
+            return self._close(number, Knowledge.KNOWN)
+        if knowledge is Knowledge.WAIT:
             asked.working.add(worker)
             return []
         asked.working.discard(worker)
+        asked.found = together(asked.found, knowledge)
         return self._close_if_over(number)
 
     def drop(self, worker: int) -> list[Order]:
@@ -93,8 +98,15 @@ class Questions:
 
     def _close_if_over(self, number: int) -> list[Order]:
         asked = self._open[number]
-        return [] if asked.silent or asked.working else self._close(number, is_known=False)
+        return [] if asked.silent or asked.working else self._close(number, asked.found)
 
-    def _close(self, number: int, *, is_known: bool) -> list[Order]:
+    def _close(self, number: int, knowledge: Knowledge) -> list[Order]:
         asked = self._open.pop(number)
-        return [(asked.asker, Told(asked.asker_number, is_known=is_known))]
+        return [(asked.asker, Told(asked.asker_number, knowledge))]
+
+
+def together(one: Knowledge, other: Knowledge) -> Knowledge:
+    """What two workers know together."""
+    if {one, other} == {Knowledge.PERHAPS, Knowledge.TWIN}:
+        return Knowledge.DOUBT
+    return max(one, other)

@@ -65,6 +65,18 @@ async def test_a_deleted_outbox_is_consumed_again(place: Place) -> None:
     await broker.settle(item, ())
 
 
+async def test_consumers_are_counted_wherever_they_are(place: Place) -> None:
+    broker, other = await place.open(), await place.open()
+    assert await broker.count_consumers("outbox") is None, "it has no connection for that yet"
+    await consume(broker, "outbox")
+    assert await broker.count_consumers("outbox") == 1
+    await consume(other, "outbox")
+    assert await broker.count_consumers("outbox") == await other.count_consumers("outbox") == 2
+    assert await broker.count_consumers("results") == 0
+    assert await broker.count_consumers("no such queue") is None
+    assert await broker.count_consumers("outbox") == 2
+
+
 async def test_a_consumer_timeout_is_survived(place: Place) -> None:
     async with broker_settings(place, consumer_timeout="500", channel_tick_interval="300"):
         broker = await place.open()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from relayq.delivery.ledger import Knowledge
 from relayq.supervisor.channel import DROPPING_BYTES, MAX_MESSAGE_BYTES, MAX_WAITING_BYTES, Channel
 from relayq.supervisor.messages import Ask, FromWorker, LogLine, Stop, Told, ToWorker
 
@@ -52,7 +53,7 @@ async def pair() -> AsyncIterator[tuple[End, End]]:
 
 async def test_messages_arrive_in_order() -> None:
     async with pair() as (supervisor, worker):
-        sent = [Told(number, number % 2 == 0) for number in range(1000)]
+        sent = [Told(number, Knowledge(number % 2)) for number in range(1000)]
         for message in sent:
             supervisor.channel.send(message)
         await worker.wait(len(sent))

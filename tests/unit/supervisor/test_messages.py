@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from relayq.delivery.lane import Route
+from relayq.delivery.ledger import Knowledge
 from relayq.model import ConnectionLost, DeliveryState, Refused, Reply, Scope
 from relayq.policy.tls import SecurityLevel, TlsPolicy
 from relayq.smtp import Credentials
@@ -29,7 +30,6 @@ from relayq.supervisor.messages import (
     Stop,
     Told,
     ToWorker,
-    Verdict,
 )
 from relayq.supervisor.permits import Granted, Limits, Recalled
 
@@ -39,12 +39,12 @@ LIMITS = Limits(connections=1, pair_connections=2, workers=3)
 REFUSED = Refused(DeliveryState.INTRO, Scope.HOST, "busy", reply=Reply(421, "4.7.0", (b"\xff", b"")), cause="x")
 DOWN = MarkedDown(ROUTE, Failure.of(REFUSED), 3.5)
 TO_WORKER = [
-    Setup(1, b"\x00", LIMITS), NewSettings(b"", LIMITS), Stop(), Asked(1, b"k" * 32, True), Told(1, False),
-    Granted(None, 3), Granted(PAIR, 1), Recalled((None, "::1"), 2), DOWN, Cleared(ROUTE),
+    Setup(1, b"\x00", LIMITS), NewSettings(b"", LIMITS), Stop(), Asked(1, b"k" * 32, True, False),
+    Told(1, Knowledge.OWED), Granted(None, 3), Granted(PAIR, 1), Recalled((None, "::1"), 2), DOWN, Cleared(ROUTE),
 ]  # fmt: skip
 FROM_WORKER = [
     Started(), Failed(78), LogLine("info", "a", "b\n", ""), Status("consuming", {"a": 1.0}, "s"), Ask(PAIR, 16),
-    GaveBack(None, 1), Question(1, b"k", False), Answer(1, Verdict.WAIT), DOWN, Cleared(ROUTE),
+    GaveBack(None, 1), Question(1, b"k", False, True), Answer(1, Knowledge.WAIT), DOWN, Cleared(ROUTE),
 ]  # fmt: skip
 
 

@@ -260,6 +260,10 @@ class EmbeddedBroker:
             self._submit(Change(done, publications))
         return done
 
+    async def count_consumers(self, queue: str) -> int | None:
+        """All are on this machine."""
+        return None
+
     def requeue(self, item: OutboxItem) -> None:
         """See `relayq.ports.Broker.requeue`: the message returns to its place."""
         assert isinstance(item, EmbeddedItem)

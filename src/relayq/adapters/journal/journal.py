@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from relayq.adapters.journal import records
-from relayq.adapters.journal.past import REPORT, Past, Run, copy_identity, recollect, total_bytes
+from relayq.adapters.journal.past import REPORT, Past, Run, copy_identity, is_locked, recollect, total_bytes
 from relayq.adapters.journal.segments import LOCK_SUFFIX, Segments
 from relayq.ports import JournalEntry, JournalError, Recollection, RecollectionKind
 
@@ -43,6 +43,7 @@ KEEP_SECONDS = 3600.0
 CANCELLED_SECONDS = 30 * 86_400.0
 """How long a copy may wait in the outbox; far longer than the life of a message by default."""
 CANCELLED_SUFFIX = ".cancelled"
+STRANGERS_SUFFIX = ".strangers"
 SEGMENTS = 16
 MIN_SEGMENT_BYTES = 1 << 14
 MAX_SEGMENT_BYTES = 8 << 20
@@ -161,12 +162,17 @@ class FileJournal:
         self._segments.start_next()
 
     def _remove_dead(self, *, only_useless: bool = False) -> None:
-        """Delete what dead processes left, once nothing of it can be asked for, or there is too much of it."""
+        """Delete what dead processes left, once nothing of it can be asked for, or there is too much of it.
+
+        For an hour even an empty journal tells something: that somebody died, whose messages come again.
+        """
         dead = self._past.dead()
+        oldest = self._now() - KEEP_SECONDS
         excess = total_bytes(dead) - self._options.max_bytes
         for run in dead:
             is_excess = excess > 0
-            if is_excess or not only_useless or not self._past.has_relevant(run):
+            is_useless = run.ended_at < oldest and not self._past.has_relevant(run)
+            if is_excess or not only_useless or is_useless:
                 excess -= total_bytes((run,))
                 self._remove(run, is_excess=is_excess and self._past.has_relevant(run))
 
@@ -470,6 +476,42 @@ class FileJournal:
         if recollection.kind is not RecollectionKind.RUNNING:
             self._past.use(entry)
         return recollection
+
+    def count_living(self) -> int:
+        """Processes of this machine that serve the outbox now, this one among them."""
+        others = 0
+        with contextlib.suppress(OSError):
+            for path in self._options.folder.glob(f"{self._options.instance}.*{LOCK_SUFFIX}"):
+                others += path != self._lock_path and is_locked(path)
+        return others + 1
+
+    def note_strangers(self) -> None:
+        """Other machines serve the outbox too."""
+        try:
+            fd = os.open(self._strangers, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            self._break(error)
+            return
+        with contextlib.closing(os.fdopen(fd, "wb")), contextlib.suppress(OSError):
+            os.utime(fd)
+
+    def strangers_age(self) -> float | None:
+        """Seconds since that was noted last, ``None`` for never."""
+        try:
+            noted_at = os.stat(self._strangers).st_mtime
+        except OSError:
+            return None
+        return max(self._now() - noted_at, 0.0)
+
+    @property
+    def _strangers(self) -> str:
+        return f"{self._options.folder}/{self._options.instance}{STRANGERS_SUFFIX}"
+
+    def has_dead(self) -> bool:
+        """Whether a process that served this outbox died in the last hour."""
+        self._read_others()
+        oldest = self._now() - KEEP_SECONDS
+        return any(run.ended_at > oldest for run in self._past.dead())
 
     def put_back(self, recollection: Recollection) -> None:
         """The message was not started after all: let the next redelivery recall the same."""

@@ -35,7 +35,7 @@ _PASSING = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, err
 class PastEntry:
     """One hand-out that another run noted."""
 
-    __slots__ = ("decision", "done_at", "is_lost", "key", "kind", "number", "run")
+    __slots__ = ("decision", "done_at", "is_certain", "is_lost", "key", "kind", "number", "run")
 
     def __init__(self, run: Run, number: int, key: bytes) -> None:
         self.run = run
@@ -45,6 +45,7 @@ class PastEntry:
         self.decision = b""
         self.done_at: float | None = None
         self.is_lost = False
+        self.is_certain = False  # it was not acknowledged
 
 
 class Run:
@@ -190,7 +191,7 @@ class Past:
                 done = run.entries.get(number)
                 if done is not None:
                     done.done_at = record.at
-                    done.is_lost = kind == records.UNACKNOWLEDGED
+                    done.is_lost = done.is_certain = kind == records.UNACKNOWLEDGED
         elif kind == records.TWIN:
             run.twins.add(record.key)
         elif kind == records.LOST:
@@ -219,7 +220,7 @@ class Past:
 
     def _may_be_over(self, entry: PastEntry) -> bool:
         """Its acknowledgement may have arrived; then what came again is a twin that another dead run never started."""
-        return entry.done_at is not None and not entry.is_lost and len(self._ended) > 1
+        return entry.done_at is not None and not entry.is_certain and bool(self._ended - {entry.run.id})
 
     def use(self, entry: PastEntry) -> None:
         """It was recalled."""

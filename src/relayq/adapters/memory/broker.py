@@ -139,6 +139,7 @@ class MemoryBroker:
         self.settled: list[MemoryItem] = []
         self.unroutable: set[str] = set()
         self._channel = MemoryChannel()
+        self.consumers: int | None = None
         self._clock = clock
         self._listener: BrokerListener = listener if listener is not None else RecordingListener()
         self._queues = queues if queues is not None else MemoryQueues(clock)
@@ -228,6 +229,10 @@ class MemoryBroker:
         assert isinstance(item, MemoryItem)
         if self._release(item):
             self._queues.put_back(item.message)
+
+    async def count_consumers(self, queue: str) -> int | None:
+        """What a test says."""
+        return self.consumers
 
     def set_blocked(self, *, blocked: bool) -> None:
         """Refuse publications, or take them again and complete what waits."""

@@ -6,10 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
 
+from pamqp import commands
+
+from relayq.adapters.rabbitmq.channel import Channel
 from relayq.adapters.rabbitmq.consumer import RabbitMqItem
 from relayq.adapters.rabbitmq.consumption import Consumer, ConsumerConnection, RabbitMqConsumption
 from relayq.adapters.rabbitmq.dialer import Dialer
 from relayq.adapters.rabbitmq.draining import Drain
+from relayq.adapters.rabbitmq.errors import ChannelClosedError, ConnectionLostError
+from relayq.adapters.rabbitmq.frames import encode_queue_declare
 from relayq.adapters.rabbitmq.link import Log
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
 from relayq.adapters.rabbitmq.pending import PendingPublish, Settlement
@@ -164,6 +169,21 @@ class RabbitMqBroker:
         # All publications of one message take the same way, so they stay in order (spec amqp.md 2).
         publisher = self._publishers[item.tag % len(self._publishers)]
         return self._submit(publisher, publications, item)
+
+    async def count_consumers(self, queue: str) -> int | None:
+        """As the broker counts."""
+        connections = self._consumer_connections
+        if not connections or not connections[0].link.is_up:
+            return None
+        channel = Channel(await connections[0].link.up())
+        try:
+            await channel.open()
+            request = encode_queue_declare(channel.number, queue, passive=True, durable=False, arguments={})
+            answer = await channel.call(request, commands.Queue.DeclareOk)
+        except (ChannelClosedError, ConnectionLostError):
+            return None
+        channel.close("no longer needed")
+        return answer.consumer_count
 
     def requeue(self, item: OutboxItem) -> None:
         """Give an item back."""

@@ -121,7 +121,13 @@ async def test_notes_of_dead_processes_go_when_nobody_can_ask_for_them(
     journal = await desk.start()
     await desk.die(journal)
     journal = await desk.start()
+    assert journal.has_dead(), "there was nothing in it, but somebody died"
+    await desk.stop(journal)
+    desk.now += module.KEEP_SECONDS + 60.0
+    journal = await desk.start()
     assert desk.files == [".journal", ".lock"], "there was nothing in it"
+    assert not journal.has_dead()
+    desk.now -= module.KEEP_SECONDS + 60.0
     journal.note_sending(entry("a"))
     await desk.die(journal)
     monkeypatch.setattr(module, "KEEP_SECONDS", 0.01)
@@ -363,3 +369,26 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(JournalError, match="file/journal: Not a directory"):
         find_folder(str(tmp_path / "file" / "journal"))
+
+
+# --- who else there is ----------------------------------------------------------------------------------------------
+
+
+async def test_processes_of_this_machine_are_counted(desk: Desk) -> None:
+    first, second = await desk.start(), await desk.start()
+    await desk.start(instance="j")
+    assert (first.count_living(), second.count_living()) == (2, 2)
+    await desk.die(second)
+    assert first.count_living() == 1
+
+
+async def test_strangers_are_remembered_beyond_the_process(desk: Desk) -> None:
+    journal = await desk.start()
+    assert journal.strangers_age() is None
+    journal.note_strangers()
+    journal = await desk.restart(journal)
+    desk.now += 1000.0
+    age = journal.strangers_age()
+    assert age is not None
+    assert 0.0 < age <= 1000.0
+    assert (await desk.start(instance="j")).strangers_age() is None
