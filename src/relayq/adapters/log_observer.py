@@ -34,6 +34,7 @@ class LogObserver:
 
     Attributes:
         write_attempt: The send log, ``None`` = there is none.
+        write_download: The download log, ``None`` = there is none.
         attempts: By state, result, class of the reply code (0 without any) and outcome.
         waits: Messages given back, by reason.
         tls_failures: Sessions that policies of domains prevented, by policy and kind.
@@ -43,6 +44,7 @@ class LogObserver:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self.write_attempt: AttemptWriter | None = None
+        self.write_download: Callable[[str], None] | None = None
         self.attempts: Counter[tuple[str, str, int, Outcome]] = Counter()
         self.waits: Counter[str] = Counter()
         self.tls_failures: Counter[tuple[str, str]] = Counter()
@@ -70,6 +72,11 @@ class LogObserver:
     def message_waits(self, reason: str) -> None:
         """Count it."""
         self.waits[reason] += 1
+
+    def resource_fetched(self, url: str) -> None:
+        """Write it down."""
+        if self.write_download is not None:
+            self.write_download(url)
 
     def session_opened(self, route: str, seconds: float) -> None:
         """Count it."""

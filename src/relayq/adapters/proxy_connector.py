@@ -37,7 +37,8 @@ _MOST_HEAD_OCTETS = 16_384
 _READ_OCTETS = 4096
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: |\r?\n)")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
-_LOGIN_NEEDED = 407
+_LOGIN_REFUSED = frozenset((401, 407))
+"""The first one is wrong from a proxy, and what Tinyproxy says."""
 
 _VERSION, _LOGIN_VERSION = 5, 1
 _NO_LOGIN, _LOGIN = 0, 2
@@ -181,7 +182,7 @@ class _Handshake:
         if status is None:
             raise _Refused("the proxy speaks no HTTP")
         code = int(status[1])
-        if code == _LOGIN_NEEDED:
+        if code in _LOGIN_REFUSED:
             raise _Refused("the proxy refuses the login")
         if not 200 <= code < 300:
             raise _Refused(f"the proxy answers HTTP {code}")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import gc
 from collections.abc import Callable
-from pathlib import Path
 
 from relayq.adapters.figures import Figures, State
 from relayq.adapters.log_observer import EventLog, LogObserver
-from relayq.adapters.send_log import LogFileError, SendLog
 from relayq.adapters.store import UnusableAddressError
+from relayq.app.log_files import LogFiles
 from relayq.app.worker import Worker
 from relayq.app.world import ALONE, Links
 from relayq.config import EmbeddedAddress, ExitCode, Settings
@@ -51,21 +48,17 @@ class WorkerRun:
         self._observer = LogObserver(log)
         self._stopping = asyncio.Event()
         self._is_started = False
-        self._send_log: SendLog | None = None
+        self._files = LogFiles(log, self._observer)
         self.worker: Worker | None = None
 
     async def run(self) -> int:
         """Deliver until told to stop; returns the exit code. What went wrong is in the log."""
         try:
-            self._open_send_log(self._settings)
-        except LogFileError as error:
-            self._log.write("critical", "send log", f"send-log-file: {error}")
-            return int(ExitCode.CANNOT_CREATE)
-        try:
+            if not self._files.open(self._settings):
+                return int(ExitCode.CANNOT_CREATE)
             return await self._deliver()
         finally:
-            if self._send_log is not None:
-                await asyncio.to_thread(self._send_log.close)
+            await self._files.close()
 
     async def _deliver(self) -> int:
         log, links = self._log, self._links
@@ -112,22 +105,6 @@ class WorkerRun:
             await asyncio.gather(starting, waiting, return_exceptions=True)
             await self.worker.stop()
 
-    def _open_send_log(self, settings: Settings) -> None:
-        """Write attempts to the file of ``settings`` from now on; the one used before is finished by its thread.
-
-        Raises:
-            LogFileError: It cannot be opened; nothing has changed.
-        """
-        path, previous = settings.log.send_file, self._send_log
-        if path is None:
-            self._send_log = None
-        else:
-            report = functools.partial(_report_from_thread, asyncio.get_running_loop(), self._log)
-            self._send_log = SendLog(Path(path), settings.log.send_format, report)
-        self._observer.write_attempt = None if self._send_log is None else self._send_log.write
-        if previous is not None:
-            previous.close(0)
-
     def stop(self) -> None:
         """Drain and end; more than once is as good as once."""
         self._stopping.set()
@@ -157,21 +134,10 @@ class WorkerRun:
 
     def reconfigure(self, settings: Settings) -> None:
         """Other settings from now on, as far as they can be changed (spec config.md 5)."""
-        known = self._settings.log
+        self._files.reconfigure(self._settings, settings)
         self._settings = settings
-        if (known.send_file, known.send_format) != (settings.log.send_file, settings.log.send_format):
-            try:
-                self._open_send_log(settings)
-            except LogFileError as error:
-                self._log.write("critical", "send log", f"send-log-file: {error}; the old one is still used")
         if self.worker is not None:
             self.worker.reconfigure(settings)
-
-
-def _report_from_thread(loop: asyncio.AbstractEventLoop, log: EventLog, level: str, text: str) -> None:
-    """Trouble of a log file, told by its thread."""
-    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everybody who could be told
-        loop.call_soon_threadsafe(log.write, level, "send log", text)
 
 
 def spare_the_collector() -> None:

@@ -255,6 +255,9 @@ class DemoObserver:
     def message_waits(self, reason: str) -> None:
         """Not of interest."""
 
+    def resource_fetched(self, url: str) -> None:
+        """Not of interest."""
+
     def session_opened(self, route: str, seconds: float) -> None:
         """Not of interest."""
 

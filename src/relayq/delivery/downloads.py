@@ -8,6 +8,7 @@ for the cache.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -37,6 +38,7 @@ HOST_ROOM_OCTETS = ROOM_OCTETS // 3
 """The part of it that messages for one host may have: a slow one must not keep the others from theirs."""
 
 _COMPONENT = "download"
+_LOGIN = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
 
 Answer = Resource | DownloadFailure
 
@@ -243,7 +245,9 @@ class Downloads:
         # The host goes first: those who wait for a slow one must not keep others from theirs.
         async with self._at(request.url) as host, host.places, self._altogether:
             self.counts.requests += 1
-            return await fetcher.fetch(request.url, request.max_bytes, is_start_enough=request.is_start_enough)
+            fetched = await fetcher.fetch(request.url, request.max_bytes, is_start_enough=request.is_start_enough)
+        self._observer.resource_fetched(_LOGIN.sub(r"\1", request.url))
+        return fetched
 
     async def _fetcher(self) -> Fetcher:
         opening = self._opening

@@ -51,6 +51,10 @@ class Observer(Protocol):
         """
         ...
 
+    def resource_fetched(self, url: str) -> None:
+        """Something a message needs came from the web, and from no cache; ``url`` is without credentials."""
+        ...
+
     def warn(self, component: str, text: str) -> None:
         """Something an operator should know."""
         ...

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from relayq.adapters.memory import MemoryStore
+from relayq.adapters.memory import MemoryStore, ResourceFetched
 from relayq.delivery import downloads
 from relayq.trial import ReceivedMessage
 from tests.support.engine import OUTBOX, Engine, eventually, mail
@@ -147,6 +147,19 @@ async def test_a_server_that_comes_back_in_time_is_asked_twice(monkeypatch: pyte
         await engine.sink()
         await engine.send(mail("m1", mime=with_file(web.url("/a", "web.test"))))
         assert (await engine.outcome("m1")).kind == "success"
+
+
+async def test_what_comes_from_the_web_is_told_once_without_credentials() -> None:
+    async with WebServer() as web, engine_for(web) as engine:
+        web.pages |= {"/a?x=u:p@y": Page(b"x", headers=FRESH), "/gone": Page(b"", 404)}
+        await engine.sink()
+        secret = with_file(web.url("/a?x=u:p@y", "user:hunter2@web.test"))
+        await engine.send(mail("m1", mime=secret), mail("m2", mime=with_file(web.url("/gone", "web.test"))))
+        for ident in ("m1", "m2"):
+            await engine.outcome(ident)
+        await engine.send(mail("m3", mime=secret))
+        assert (await engine.outcome("m3")).kind == "success"
+        assert engine.observer.all_of(ResourceFetched) == [ResourceFetched(web.url("/a?x=u:p@y", "web.test"))]
 
 
 @pytest.mark.parametrize("setting", ["proxy-server", "download-proxy"])

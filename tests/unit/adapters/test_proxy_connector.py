@@ -180,6 +180,7 @@ async def test_ipv6_addresses_are_written_as_their_schemes_want(world: World) ->
         (says(b""), "the proxy hangs up"),
         (says(b"HTTP/1.1 200 fine\r\n"), "the proxy hangs up"),
         (says(b"220 smtp.test ESMTP\r\n\r\n"), "the proxy speaks no HTTP"),
+        (says(b"HTTP/1.1 401 no\r\n\r\n"), "the proxy refuses the login"),
         (says(b"HTTP/1.1 403 no\r\n\r\n"), "the proxy answers HTTP 403"),
         (says(b"HTTP/1.0 503 no\r\nContent-Length: 2\r\n\r\nno"), "the proxy answers HTTP 503"),
         (says(b"HTTP/1.1 100 Continue\r\n\r\n"), "the proxy answers HTTP 100"),
@@ -187,7 +188,7 @@ async def test_ipv6_addresses_are_written_as_their_schemes_want(world: World) ->
         (endless(b"HTTP/1.1 200 fine\r\n", b"X-A: b\r\n" * 100), "the proxy's answer is too long"),
         (silence, "no answer in time"),
     ],
-    ids=["nothing", "half", "smtp", "403", "503", "100", "early", "endless", "silence"],
+    ids=["nothing", "half", "smtp", "401", "403", "503", "100", "early", "endless", "silence"],
 )
 async def test_http_proxies_that_give_no_tunnel(world: World, script: Script, cause: str) -> None:
     async with ProxyServer(script=script) as proxy:

@@ -50,6 +50,12 @@ class TlsFailed(msgspec.Struct, frozen=True):
     kind: str
 
 
+class ResourceFetched(msgspec.Struct, frozen=True):
+    """Argument of `Observer.resource_fetched`."""
+
+    url: str
+
+
 class Warned(msgspec.Struct, frozen=True):
     """Arguments of `Observer.warn`."""
 
@@ -107,6 +113,10 @@ class RecordingObserver:
     def message_waits(self, reason: str) -> None:
         """Keep the event."""
         self.events.append(MessageWaits(reason))
+
+    def resource_fetched(self, url: str) -> None:
+        """Keep the event."""
+        self.events.append(ResourceFetched(url))
 
     def session_opened(self, route: str, seconds: float) -> None:
         """Keep the event."""

@@ -44,11 +44,15 @@ class LogSettings(Record):
         format: For people or for programs.
         send_file: Absolute path of the send log, ``None`` = there is none.
         send_format: What its lines contain: ``None`` = the usual fields, ``json``, or a template.
+        download_file: Absolute path of the download log, ``None`` = there is none.
+        download_format: As for the send log.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {
         "send_file": "send-log-file",
         "send_format": "send-log-format",
+        "download_file": "download-log-file",
+        "download_format": "download-log-format",
         "targets": "application-log",
         "level": "log-level",
         "format": "application-log-format",
@@ -59,6 +63,8 @@ class LogSettings(Record):
     format: Literal["text", "json"]
     send_file: str | None
     send_format: str | None
+    download_file: str | None
+    download_format: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
