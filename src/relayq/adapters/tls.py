@@ -184,7 +184,7 @@ def peer_chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     if public is not None:
         return tuple(public() or ())
     inner: Any = tls
-    with contextlib.suppress(AttributeError):
+    with contextlib.suppress(AttributeError):  # another event loop's wrapper: the leaf alone has to do
         return tuple(ssl.PEM_cert_to_DER_cert(entry.public_bytes()) for entry in inner._sslobj.get_unverified_chain())
     leaf = tls.getpeercert(binary_form=True)
     return () if leaf is None else (leaf,)

@@ -274,6 +274,9 @@ class _Reader:
         """Add the matches of one batch: number of the start tag, empty where there is none, and rules.
 
         An element that was not closed may be opened again elsewhere; the first one stands where its tag stands.
+
+        Raises:
+            CssLimitError: More elements match than anybody wants to wait for.
         """
         in_body = False
         parsed: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}

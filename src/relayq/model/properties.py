@@ -42,7 +42,11 @@ _parse_sender = functools.lru_cache(maxsize=1024)(parse_address)
 
 
 def parse_recipient(members: Members, *, loose: bool) -> EmailAddress:
-    """Forward-path; a message without one is not usable."""
+    """Forward-path.
+
+    Raises:
+        ValueError: There is none, and a message without one is not usable; or it is no address.
+    """
     raw = _given(members, "recipient")
     if raw is None:
         raise ValueError("missing")

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from relayq.adapters.embedded.location import CANNOT_CREATE
+from relayq.adapters.embedded.locks import MachineLocks, TurnTimeoutError
 from relayq.ports import BrokerRefusedError, BrokerStorageError, TopologyError
 
 APPLICATION_ID = 0x52454C51
@@ -103,6 +104,17 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         with contextlib.suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
             connection.execute("ROLLBACK")
         raise
+
+
+def close(connection: sqlite3.Connection, locks: MachineLocks, patience: float) -> None:
+    """Close the file and its locks, inside a turn if there is one within ``patience`` seconds.
+
+    SQLite empties the write-ahead log when it was the last one, and that is writing.
+    """
+    with contextlib.suppress(TurnTimeoutError, OSError, sqlite3.Error), locks.turn(patience):
+        connection.close()
+    connection.close()  # without a turn the log stays, for whoever opens the file next
+    locks.close()
 
 
 def _connect(path: Path, busy_timeout: float, *, any_thread: bool) -> sqlite3.Connection:

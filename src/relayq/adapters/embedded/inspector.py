@@ -173,11 +173,8 @@ class _File:
         self._connection.interrupt()
 
     def close(self) -> None:
-        """As the broker does: SQLite empties the write-ahead log when it was the last one, hence the turn."""
-        with contextlib.suppress(TurnTimeoutError, OSError, sqlite3.Error), self._locks.turn(self._patience):
-            self._connection.close()
-        self._connection.close()
-        self._locks.close()
+        """Let go of everything."""
+        database.close(self._connection, self._locks, self._patience)
 
     def states(self, now: datetime) -> dict[str, QueueState]:
         """All queues that hold messages, by name."""

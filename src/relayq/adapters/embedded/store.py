@@ -145,11 +145,8 @@ class Store:
         self._options = options
 
     def close(self) -> None:
-        """Close the file; SQLite empties the write-ahead log when it was the last one, hence the turn."""
-        with contextlib.suppress(Exception), self._locks.turn(self._lock_slice):
-            self._connection.close()
-        self._connection.close()
-        self._locks.close()
+        """Close the file."""
+        database.close(self._connection, self._locks, self._lock_slice)
 
     def add_consumer(self, consumer: Consumer) -> None:
         """Start to claim for a consumer."""

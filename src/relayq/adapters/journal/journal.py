@@ -198,7 +198,7 @@ class FileJournal:
             self._thread = None
         self._segments.close()
         is_empty = not self._is_undone and self._now() >= self._lost_until
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what stays is read by the next process, and says nothing new
             if is_clean and is_empty:
                 for number in list(self._segments.sizes):
                     self._segments.remove(number)
@@ -333,7 +333,7 @@ class FileJournal:
     def _remove_cancelled(self) -> None:
         """Forget cancellations of copies whose messages are certainly over."""
         oldest = self._now() - CANCELLED_SECONDS
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # empty files: the next look may remove them, and they harm nobody
             for path in self._options.folder.glob(f"{self._options.instance}.*{CANCELLED_SUFFIX}"):
                 if path.stat().st_mtime < oldest:
                     path.unlink()

@@ -64,7 +64,11 @@ class Channel:
             self._end(ChannelClosedError(0, reason))
 
     def take_method(self, method: base.Frame) -> None:
-        """A method of the broker for this channel."""
+        """A method of the broker for this channel.
+
+        Raises:
+            ProtocolError: Nobody waits for it.
+        """
         if isinstance(method, commands.Channel.Close):
             self.connection.write(encode_method(self.number, commands.Channel.CloseOk()))
             self._end(ChannelClosedError(method.reply_code or 0, printable(method.reply_text)))

@@ -195,7 +195,11 @@ class _Boundaries:
         self._plain = [chunk for leaf in leaves if leaf.may_hold_boundary for chunk in leaf.chunks]
 
     def take(self) -> str:
-        """The next one."""
+        """The next one, which no part has in its content.
+
+        Raises:
+            ValueError: Whoever makes them can be foreseen.
+        """
         for _ in range(_MAX_COLLISIONS):
             boundary = self._make_boundary()
             if not any(boundary.encode("ascii") in chunk for chunk in self._plain):

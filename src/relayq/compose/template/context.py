@@ -125,7 +125,11 @@ class Rendering:
             self._flush()
 
     def assign(self, name: str, value: object) -> None:
-        """Set a variable; all that a template keeps has a limit, as every value could be as large as one may be."""
+        """Set a variable; all that a template keeps has a limit, as every value could be as large as one may be.
+
+        Raises:
+            TemplateError: More than that.
+        """
         size = len(value) if isinstance(value, str | list | dict) else 0
         if size >= LONG_TEXT or name in self._kept:
             self._kept_total += size - self._kept.get(name, 0)

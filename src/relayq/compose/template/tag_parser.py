@@ -141,7 +141,12 @@ class TagParser:
         return operand
 
     def postfix(self) -> Expression:
-        """An operand with its members and modifiers."""
+        """An operand with its members and modifiers.
+
+        Raises:
+            SyntaxFault: There is none.
+            LimitFault: There are more of them than anybody needs.
+        """
         operand = self._primary()
         steps: list[Member | Index | Modifier] = []
         modifiers = 0

@@ -219,7 +219,11 @@ def date_format(rendering: Rendering, text: str, arguments: Arguments) -> str:
 
 
 def number_format(value: object, arguments: Arguments) -> str:
-    """A number with so many decimals, rounded half away from zero."""
+    """A number with so many decimals, rounded half away from zero.
+
+    Raises:
+        TemplateError: It is infinite, or not a number.
+    """
     number = number_of(value)
     decimals = min(max(whole_number_of(arguments[0]), 0), _MAX_DECIMALS)
     point = text_of(_argument(arguments, 1, "."))[:1]

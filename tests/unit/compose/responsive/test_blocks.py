@@ -239,6 +239,7 @@ def png(width: int, height: int) -> bytes:
 def test_sizes_of_images() -> None:
     imagesize = importlib.import_module("imagesize")
     assert image_size(png(3, 4), imagesize) == (3, 4)
+    assert image_size(png(1, 1), imagesize) == (1, 1)
     assert (
         image_size(png(0, 4), imagesize)
         is image_size(png(2_000_000, 4), imagesize)
