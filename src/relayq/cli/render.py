@@ -127,6 +127,7 @@ def read_message(settings: Settings, options: RenderOptions) -> Message:
     """
     from relayq.app.rules import parse_rules
     from relayq.model.message_json import InvalidMessageError, parse_message
+    from relayq.policy.storage import has_content
 
     shown = _name(options.file)
     members = _read_object(options.file)
@@ -139,7 +140,7 @@ def read_message(settings: Settings, options: RenderOptions) -> Message:
         message = parse_message(members, parse_rules(settings))
     except InvalidMessageError as error:
         raise CommandFailed(ExitCode.BAD_INPUT, f"{shown}: {error}") from None
-    if message.mime is None and message.mime_object is None:
+    if not has_content(message):
         raise CommandFailed(ExitCode.BAD_INPUT, f"{shown}: mime: missing; what lies in the message store is not read")
     return message
 

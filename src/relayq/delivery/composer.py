@@ -8,9 +8,10 @@ see the octets that really go out. The stored original is never replaced by what
 from __future__ import annotations
 
 import hashlib
+import io
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Literal, TypeVar
@@ -57,8 +58,9 @@ from relayq.delivery.threads import WorkThreads
 from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
 from relayq.model import DeliveryState, Message, Refused, Scope, TimedOut, Unusable
 from relayq.model.dkim_entry import decode_dkim
+from relayq.model.members import decoded_parts
 from relayq.ports import Clock, Workshop, WorkshopUnavailableError
-from relayq.smtp import SLICE_OCTETS, Capabilities, Normalised, normalise_line_ends, normalised_slices
+from relayq.smtp import SLICE_OCTETS, Capabilities, Normalised, normalise_line_ends, normalised_parts, normalised_slices
 
 T = TypeVar("T")
 
@@ -270,6 +272,8 @@ class Composer:
 
     async def _read(self, message: Message) -> bytes:
         """A string ``mime`` with CRLF line ends and without NUL; a large one is read in several turns of the loop."""
+        if message.large_mime is not None:
+            return await self._read_large(message.large_mime, force=message.force)
         mime = message.mime
         assert mime is not None
         if b"\0" in mime:
@@ -283,6 +287,14 @@ class Composer:
         while (piece := await self._paced(partial(next, work, None))) is not None:
             normalised.add(piece)
         return normalised.octets
+
+    async def _read_large(self, mime: msgspec.Raw, *, force: bool) -> bytes:
+        """The same, from JSON to octets for the wire without anything in between."""
+        octets = io.BytesIO()
+        parts = normalised_parts(_without_nul(decoded_parts(mime), force=force))
+        while (piece := await self._paced(partial(next, parts, None))) is not None:
+            octets.write(piece)
+        return octets.getvalue()
 
     async def _paced(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, done on the loop when it has time for it."""
@@ -498,6 +510,16 @@ def _is_small(order: Order) -> bool:
 def _digest(order: Order) -> bytes:
     """The same for messages of one campaign: of what is the same in all of them."""
     return hashlib.blake2b(order.mime if order.mime_object is None else order.mime_object, digest_size=16).digest()
+
+
+def _without_nul(parts: Iterable[bytes], *, force: bool) -> Iterator[bytes]:
+    for part in parts:
+        if b"\0" not in part:
+            yield part
+        elif force:
+            yield part.replace(b"\0", b"")
+        else:
+            raise _impossible("mime: NUL octet")
 
 
 def _parse_edits(message: Message) -> HeaderEdits:

@@ -134,18 +134,20 @@ class ParkedDestinations:
         earliest = self._loop.time() + seconds
         self._waiting[destination] = max(self._waiting.get(destination, earliest), earliest)
 
-    def sweep(self, *, may_drain: bool) -> None:
+    def sweep(self, *, may_drain: bool, most: int | None = None) -> None:
         """Start drains where there is room, and end those whose destination has enough; twice a second.
 
         Args:
             may_drain: Messages may be fetched at all now.
+            most: Messages there is memory for; ``None`` if nobody can tell.
         """
         for destination, drain in self._drains.items():
-            if not may_drain or self._is_over(drain, self._admission.room(destination)):
+            room = self._admission.room(destination)
+            if not may_drain or self._is_over(drain, room if most is None else min(room, most)):
                 drain.cancel()
         if not may_drain:
             return
-        left, now = self._left, self._loop.time()
+        left, now = self._left if most is None else min(self._left, most - self._coming), self._loop.time()
         for destination in [name for name, at in self._waiting.items() if at <= now and name not in self._drains]:
             if left <= 0:
                 break
@@ -158,11 +160,15 @@ class ParkedDestinations:
     @property
     def _left(self) -> int:
         """Messages that more drains may have out."""
-        coming = sum(max(drain.prefetch - drain.held, 0) for drain in self._drains.values())
-        return self.flush_prefetch - len(self._fetched) - coming
+        return self.flush_prefetch - len(self._fetched) - self._coming
+
+    @property
+    def _coming(self) -> int:
+        """Messages that drains under way may still bring."""
+        return sum(max(drain.prefetch - drain.held, 0) for drain in self._drains.values())
 
     def _is_over(self, drain: _Drain, room: int) -> bool:
-        """Whether the destination has enough, or could take much more than the drain may bring."""
+        """Whether there is no room for more, or so much that the drain may bring too little."""
         if room <= 0:
             return True
         if drain.held >= drain.prefetch and room >= drain.prefetch:

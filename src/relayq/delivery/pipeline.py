@@ -50,8 +50,10 @@ from relayq.policy.storage import has_content
 from relayq.policy.tls import NO_DEMAND, TlsDemand
 from relayq.policy.wishes import relayed_wishes
 from relayq.ports import Clock, Observer, OutboxItem, OutcomeJournal
-from relayq.smtp import Transaction
+from relayq.smtp import SLICE_OCTETS, Transaction
 
+COPIES = 2.3
+"""Room a body takes, with what is decoded of it beside it (`benchmarks/memory.py`)."""
 _MOVABLE_STATES = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 _SILENCE = frozenset((ResultType.TIMEOUT, ResultType.LOST))
 _GONE_CODES = frozenset((421, 503))
@@ -131,8 +133,8 @@ class Pipeline:
     """Takes messages to their published outcome.
 
     Attributes:
-        added_octets: How much larger the messages under way are than what the broker handed out: templates, blocks and
-            downloads make much out of little.
+        added_octets: How much more the messages under way take than `COPIES` of what the broker handed out: templates,
+            blocks and downloads make much out of little, line ends and signatures make one more.
     """
 
     def __init__(
@@ -174,6 +176,7 @@ class Pipeline:
         Cancelled by whoever sends the ticket away: then nothing has been decided, and the scheduler does the rest.
         """
         error: DeliveryError | None = None
+        content: Content | StoredContent | None = None
         try:
             content = self._composer.prepare_plain(job.message) or await self._content_of(job)  # responsive
             try:
@@ -193,6 +196,9 @@ class Pipeline:
             attempt = self._failed_attempt(job.message, failure)
         finally:
             self._admission.started(job.ticket)
+        content = None  # a large one is not needed beside its results
+        if not self._publisher.may_report(job.message):
+            job.trail.octets = None
         decision = decide_outcome(job.message, error, attempt.at, job.seen_at, self._retry_rules, self._jitter())
         attempt, outcome = await self._publisher.publish(
             job.item, job.entry, job.message, attempt, decision.outcome, job.seen_at, decision.next_at, error, job.trail
@@ -244,7 +250,7 @@ class Pipeline:
         if isinstance(content, StoredContent):
             return self._walk(job, content)
         job.trail.octets = content.octets
-        added = len(content.octets) - len(job.item.body)
+        added = _added_octets(job, content)
         return self._deliver_grown(job, content, added) if added > 0 else self._walk(job, content)
 
     async def _deliver_grown(self, job: Job, content: Content, added: int) -> Attempt:
@@ -528,6 +534,18 @@ def _extended(error: DeliveryError, number: int) -> tuple[tuple[str, object], ..
 def expired(reason: str) -> DeliveryError:
     """``amqp/timeout``."""
     return TimedOut(DeliveryState.AMQP, Scope.MESSAGE, reason)
+
+
+def _added_octets(job: Job, content: Content) -> int:
+    """Octets of a message beyond `COPIES` of its body; of a small one, beyond its body, which is quicker to tell."""
+    size, octets = len(job.item.body), content.octets
+    if size <= SLICE_OCTETS:
+        return len(octets) - size
+    mime = job.message.mime
+    held = size + len(octets)
+    if mime is not None and mime is not octets:
+        held += len(mime)
+    return held - int(COPIES * size)
 
 
 def _was_dead(error: DeliveryError, session: Session) -> bool:

@@ -130,7 +130,7 @@ class Publisher:
         if self._journal is not None:
             self._note_decided(self._journal, entry, attempt, outcome, seen_at, next_at, error, trail)
         report = None
-        if self._may_report(message):
+        if self.may_report(message):
             report = await self._report(item, entry, message, attempt, outcome, seen_at, error, trail)
         if report is not None and is_last:
             report = msgspec.structs.replace(report, role=QueueRole.RESULT)
@@ -467,7 +467,7 @@ class Publisher:
 
     # --- reports ----------------------------------------------------------------------------------------------------
 
-    def _may_report(self, message: Message) -> bool:
+    def may_report(self, message: Message) -> bool:
         """Whether there is somebody to report to, and a queue for it."""
         return self._reporter is not None and self._reporter.has_queue(message)
 

@@ -183,7 +183,7 @@ class Reporter:
     async def _content(self, finding: Finding) -> bytes | None:
         """As sent, else as it came, else as stored; ``None`` when it cannot be had."""
         message = finding.message
-        octets = message.mime if finding.trail.octets is None else finding.trail.octets
+        octets = message.read_mime() if finding.trail.octets is None else finding.trail.octets
         if octets is None and not has_content(message):
             octets = await self._load(finding)
         return None if octets is None else normalise_line_ends(octets.replace(b"\0", b""))

@@ -22,7 +22,7 @@ from relayq.delivery.decision import Decision, decode_decision
 from relayq.delivery.ledger import Knowledge, LedgerEntry, OutcomeLedger, is_unique, key_of
 from relayq.delivery.pace import SHARE_OCTETS, Share
 from relayq.delivery.parked import ParkedDestinations, parking_of
-from relayq.delivery.pipeline import Job, Pipeline, expired, failed_attempt
+from relayq.delivery.pipeline import COPIES, Job, Pipeline, expired, failed_attempt
 from relayq.delivery.publisher import Publisher
 from relayq.delivery.reporter import salvage_message
 from relayq.delivery.session_pool import SessionPool
@@ -73,10 +73,10 @@ _LOOK_AGAIN = frozenset((STOPPING, BLOCKED, ITEMS_LOST))
 CLOSING_SECONDS = 5.0
 """How long sessions may take to say goodbye at an orderly stop."""
 SWEEP_SECONDS = 0.5
-COPIES = 2.2
-"""Room a body takes, with what is decoded of it beside it (`benchmarks/memory.py`)."""
 WARN_SECONDS = 60.0
 RESUME_SECONDS = 10.0
+RETURN_SECONDS = 0.05
+"""After which a message goes back that a drain brought; the drain has ended by then."""
 RUNNING_SECONDS = 0.25
 """How often to look whether another process is through with a message."""
 IN_PROCESS_SECONDS = 1.0
@@ -168,6 +168,8 @@ class Scheduler:
         self._share = Share(loop, self._go_on)
         self._held = 0
         self._held_bytes = 0
+        self._unpacked: dict[OutboxItem, int] = {}
+        self._unpacked_bytes = 0
         self.consumed = 0
         self.redelivered = 0
         self._prefetch = rules.prefetch
@@ -199,8 +201,8 @@ class Scheduler:
         self._pool = pool
         self._ledger = ledger
         self._parked = ParkedDestinations(
-            broker, self._rules.outbox, self._admission, self._rules.flush_prefetch, self.accept, self._observer,
-            self._loop,
+            broker, self._rules.outbox, self._admission, self._rules.flush_prefetch, self._receive_parked,
+            self._observer, self._loop,
         )  # fmt: skip
 
     def reconfigure(self, rules: SchedulerRules, retry_rules: RetryRules) -> None:
@@ -336,10 +338,24 @@ class Scheduler:
 
     def _receive(self, item: OutboxItem) -> None:
         """Take what the broker hands out, or send it back when it is more than memory has room for."""
-        if self._held and self._memory + COPIES * len(item.body) > self._rules.max_memory:
-            self._send_back(item)
-        else:
+        if self._has_room(item):
             self.accept(item)
+        else:
+            self._send_back(item)
+
+    def _receive_parked(self, item: OutboxItem) -> None:
+        """The same of what drains bring; they end, and begin again when there is room."""
+        if self._has_room(item):
+            self.accept(item)
+            return
+        self._parked.done(item)
+        self._parked.stop()
+        if not item.redelivered:
+            self._ledger.owe(item)
+        self._loop.call_later(RETURN_SECONDS, self._return, item)
+
+    def _has_room(self, item: OutboxItem) -> bool:
+        return not self._held or self._memory + COPIES * len(item.body) <= self._rules.max_memory
 
     def _send_back(self, item: OutboxItem) -> None:
         """Ask for nothing until there is room again, and then for as many as fit: bodies are larger than expected."""
@@ -362,7 +378,7 @@ class Scheduler:
     @property
     def _memory(self) -> float:
         """Octets that the messages in hand take."""
-        return COPIES * self._held_bytes + self._pipeline.added_octets
+        return COPIES * self._held_bytes + self._unpacked_bytes + self._pipeline.added_octets
 
     def _fitting(self, share: float) -> int:
         """How many messages like those in hand have room in a share of the memory."""
@@ -474,6 +490,8 @@ class Scheduler:
         except (UndecodableBodyError, InvalidBodyError) as error:
             self._settle_for(item, entry, self._fail_invalid(item, entry, str(error), body))
             return
+        if body is not item.body:
+            self._count_unpacked(item, body)
         if body is not item.body and not item.properties.content_encoding:
             self._warn_seldom("a gzip body without content-encoding was decompressed")
         try:
@@ -486,6 +504,11 @@ class Scheduler:
         if message.ips is None and bytes(members.get("ips", b"null")) != b"null":
             self._warn_seldom("ips is no array, the default address is used")
         self._consider(item, entry, message)
+
+    def _count_unpacked(self, item: OutboxItem, body: bytes) -> None:
+        """What came compressed takes as much as what came as it is, and the compressed form besides."""
+        self._unpacked[item] = octets = max(int(COPIES * len(body) - (COPIES - 1) * len(item.body)), 0)
+        self._unpacked_bytes += octets
 
     def _consider(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:
         """Decided before, or without content, expired, delayed, or to be started now (spec messages.md 2, 5 to 8)."""
@@ -631,6 +654,8 @@ class Scheduler:
         self._parked.done(item)
         self._held -= 1
         self._held_bytes -= len(item.body)
+        if self._unpacked:
+            self._unpacked_bytes -= self._unpacked.pop(item, 0)
 
     # --- failures before anything was started -----------------------------------------------------------------------
 
@@ -698,7 +723,8 @@ class Scheduler:
         elif now - self._blocked_since > self._rules.max_hold:
             self._stop_consuming_while_blocked()
         self._scale_prefetch()
-        self._parked.sweep(may_drain=self._blocked_since is None and self._memory < 0.75 * self._rules.max_memory)
+        may_drain = self._blocked_since is None and self._memory < 0.75 * self._rules.max_memory
+        self._parked.sweep(may_drain=may_drain, most=self._fitting(0.75) - self._held if self._held else None)
 
     def _stop_consuming(self) -> None:
         if self._consumption is not None:

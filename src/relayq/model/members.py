@@ -164,12 +164,23 @@ def decode_octets(raw: msgspec.Raw) -> bytes:
     if len(memoryview(raw)) <= _PART_OCTETS:
         return decode_text(raw).encode()
     octets = io.BytesIO()
+    for part in decoded_parts(raw):
+        octets.write(part)
+    return octets.getvalue()
+
+
+def decoded_parts(raw: msgspec.Raw) -> Iterator[bytes]:
+    """What `decode_octets` returns, part by part.
+
+    Raises:
+        ValueError: It is no string, or holds half a surrogate pair.
+    """
     try:
         for part in _parts(memoryview(raw)):
-            octets.write(_decode_text(part).encode())
+            yield _decode_text(part).encode()
     except msgspec.DecodeError:
-        return decode_text(raw).encode()  # tells what is wrong with the whole
-    return octets.getvalue()
+        decode_text(raw)  # tells what is wrong with the whole
+        raise
 
 
 def _parts(string: memoryview) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 
 from relayq.model.address import EmailAddress
+from relayq.model.members import decode_octets
 
 
 class ResultQueues(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         members: Every top-level member in its original place, values as raw JSON slices.
         sender: Reverse-path; ``None`` is the null sender.
         recipient: Forward-path.
-        mime: Complete message as UTF-8 octets, when ``mime`` is a string; ``None`` otherwise.
+        mime: Complete message as UTF-8 octets, when ``mime`` is a string that is not large; ``None`` otherwise.
+        large_mime: Raw JSON of a large string ``mime``, which is not decoded before it is needed; ``None`` otherwise.
         mime_object: Raw JSON of an object ``mime``; ``None`` otherwise.
         key: Where the content lies in the message store; ``None`` when it lies in the JSON.
         ips: Local addresses to send from; ``None`` means the host's default, empty means none is usable.
@@ -88,6 +90,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     sender: EmailAddress | None
     recipient: EmailAddress
     mime: bytes | None = None
+    large_mime: msgspec.Raw | None = None
     mime_object: msgspec.Raw | None = None
     key: str | None = None
     ips: tuple[str, ...] | None = None
@@ -111,6 +114,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     priority: int | None = None
     tags: tuple[str, ...] = ()
     is_doubtful: bool = False
+
+    def read_mime(self) -> bytes | None:
+        """A string ``mime`` as octets, large or not."""
+        return self.mime if self.large_mime is None else decode_octets(self.large_mime)
 
     def __repr__(self) -> str:
         """What tells it from others, without content and keys: this lands in logs."""

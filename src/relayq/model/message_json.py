@@ -105,7 +105,7 @@ def parse_message(members: Members, rules: ParseRules) -> Message:
         found["sender"] = parse_sender(members, loose=rules.loose_envelope)
     except ValueError as error:
         raise InvalidMessageError(name, str(error), queues=queues, keep_mime=_peek_keep_mime(members)) from None
-    if "mime" not in found and "mime_object" not in found and "key" not in found:
+    if not found.keys() & _CONTENT:
         raise InvalidMessageError(
             "mime",
             "neither mime nor key is given",
@@ -114,6 +114,9 @@ def parse_message(members: Members, rules: ParseRules) -> Message:
             is_missing_content=True,
         )
     return Message(**found)
+
+
+_CONTENT = frozenset(("mime", "large_mime", "mime_object", "key"))
 
 
 def _peek_keep_mime(members: Members) -> bool:

@@ -17,7 +17,16 @@ import msgspec
 
 from relayq.model.address import EmailAddress, InvalidAddressError, parse_address, parse_domain
 from relayq.model.dkim_entry import check_dkim_entry
-from relayq.model.members import NULL, Members, decode_octets, decode_text, decode_value, slice_array, slice_object
+from relayq.model.members import (
+    NULL,
+    Members,
+    decode_octets,
+    decode_text,
+    decode_value,
+    decoded_parts,
+    slice_array,
+    slice_object,
+)
 from relayq.model.message import DsnOptions, ResultQueues, Smarthost
 from relayq.model.result_json import decode_origin, decode_results
 from relayq.model.values import as_bool, as_integer, as_key, as_queue_name, as_text, as_timestamp, parse_ip
@@ -102,9 +111,18 @@ def _as_object(raw: msgspec.Raw) -> Members:
     raise ValueError("expected an object")
 
 
+LARGE_OCTETS = 1 << 20
+"""A string ``mime`` of more is decoded when it is needed, straight into what goes out."""
+
+
 def _parse_mime(found: Found, raw: msgspec.Raw) -> None:
     first = memoryview(raw)[0]
     if first == _QUOTE:
+        if len(memoryview(raw)) > LARGE_OCTETS:
+            for _ in decoded_parts(raw):  # what is wrong with it is told before anything is done
+                pass
+            found["large_mime"] = raw
+            return
         octets = decode_octets(raw)
         if octets:
             found["mime"] = octets

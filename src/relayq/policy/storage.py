@@ -53,7 +53,7 @@ def is_generated(key: str | None) -> bool:
 
 def has_content(message: Message) -> bool:
     """Whether the content lies in the JSON; a ``key`` beside it is then never looked at."""
-    return message.mime is not None or message.mime_object is not None
+    return message.mime is not None or message.large_mime is not None or message.mime_object is not None
 
 
 def stored_form(message: Message) -> bytes | None:
@@ -63,7 +63,7 @@ def stored_form(message: Message) -> bytes | None:
             return msgspec.json.format(bytes(message.mime_object), indent=-1)
         except msgspec.DecodeError:
             return None  # half a surrogate pair: legal JSON that nobody else reads
-    mime = message.mime
+    mime = message.read_mime()
     # A text that happens to be a JSON object would come back as the source of a mail.
     return None if mime is None or parse_source(mime) is not None else mime
 

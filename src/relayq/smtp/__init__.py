@@ -5,7 +5,14 @@ from relayq.smtp.auth import Credentials
 from relayq.smtp.capabilities import NO_CAPABILITIES, Capabilities
 from relayq.smtp.client import SmtpClient
 from relayq.smtp.commands import Transaction
-from relayq.smtp.data import SLICE_OCTETS, Normalised, final_size, normalise_line_ends, normalised_slices
+from relayq.smtp.data import (
+    SLICE_OCTETS,
+    Normalised,
+    final_size,
+    normalise_line_ends,
+    normalised_parts,
+    normalised_slices,
+)
 from relayq.smtp.errors import LocalProtocolError, RemoteProtocolError
 from relayq.smtp.events import (
     Broken,
@@ -44,6 +51,7 @@ __all__ = [
     "encode_reply",
     "final_size",
     "normalise_line_ends",
+    "normalised_parts",
     "normalised_slices",
     "server_events",
 ]

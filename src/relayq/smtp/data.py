@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 SLICE_OCTETS = 128 * 1024
@@ -74,6 +74,23 @@ def normalised_slices(mime: bytes) -> Iterator[bytes]:
             lines.append(b"")
         yield b"\r\n".join(lines)
         at = end
+
+
+def normalised_parts(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The same for content that comes in parts, cut anywhere."""
+    held, is_line_over = b"", False
+    for part in parts:
+        octets = held + part
+        held = b"\r" if octets.endswith(b"\r") else b""  # LF may follow
+        octets = octets.removesuffix(b"\r")
+        lines = octets.splitlines()
+        if octets:
+            is_line_over = octets.endswith((b"\n", b"\r"))
+            if is_line_over:
+                lines.append(b"")
+        yield b"\r\n".join(lines)
+    if held or not is_line_over:
+        yield b"\r\n"
 
 
 def final_size(mime: bytes) -> int:

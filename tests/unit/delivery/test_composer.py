@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -95,6 +96,24 @@ def test_nul_needs_force() -> None:
 
     assert (caught.value.state, caught.value.scope) == (DeliveryState.RESPONSIVE, Scope.MESSAGE)
     assert COMPOSER.prepare_now(with_facts(mime=b"a\0b\0\r\n", force=True)).octets == b"ab\r\n"
+
+
+LARGE = "Grüße 📰\r.\n\r\n" * 100_000
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_large_message_is_read_from_json_as_if_it_were_a_small_one(*, ascii_only: bool) -> None:
+    large = msgspec.Raw(json.dumps(LARGE, ensure_ascii=ascii_only).encode())
+    content = COMPOSER.prepare_now(with_facts(mime=None, large_mime=large))
+    assert content == COMPOSER.prepare_now(with_facts(mime=LARGE.encode()))
+
+
+def test_nul_in_a_large_message_needs_force() -> None:
+    large = msgspec.Raw(json.dumps(LARGE + "\0\n\0").encode())
+    with pytest.raises(Refused, match="mime: NUL octet"):
+        COMPOSER.prepare_now(with_facts(mime=None, large_mime=large))
+    content = COMPOSER.prepare_now(with_facts(mime=None, large_mime=large, force=True))
+    assert content.octets == COMPOSER.prepare_now(with_facts(mime=LARGE.encode() + b"\n")).octets
 
 
 STYLED = b"Content-Type: text/html\r\n\r\n<style>p{color:{$c}} p:hover{top:0}</style><p>{$x}</p>\r\n"

@@ -53,8 +53,8 @@ class Yard:
         tickets = [self.admission.admit(destination, 0.0) for _ in range(count)]
         return [ticket for ticket in tickets if ticket is not None]
 
-    def sweep(self, *, may_drain: bool = True) -> None:
-        self.parked.sweep(may_drain=may_drain)
+    def sweep(self, *, may_drain: bool = True, most: int | None = None) -> None:
+        self.parked.sweep(may_drain=may_drain, most=most)
 
     def left(self, destination: str) -> int:
         return len(self.broker.parked(parking_of(destination).queue(OUTBOX)))
@@ -160,6 +160,18 @@ async def test_nothing_is_fetched_while_memory_or_the_broker_forbid_it(yard: Yar
     await eventually(lambda: len(yard.items) == 4, "it is fetched")
     yard.sweep(may_drain=False)
     await eventually(lambda: yard.parked.allowance == 0, "the drain ends")
+
+
+async def test_no_more_is_fetched_than_there_is_memory_for(yard: Yard) -> None:
+    await yard.park(SLOW, 50)
+    await yard.park(FAST, 50)
+    yard.sweep(most=0)
+    assert yard.parked.allowance == 0
+    yard.sweep(most=3)
+    assert yard.parked.allowance == 3
+    yard.sweep(most=3)
+    assert yard.parked.allowance == 3, "what is coming counts"
+    await eventually(lambda: len(yard.items) == 3, "they are fetched")
 
 
 async def test_a_drain_too_small_for_the_room_there_is_is_replaced(yard: Yard) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
 import json
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from relayq.adapters.memory import ManualClock, MemoryBroker, RecordingObserver
 from relayq.delivery.admission import Admission, AdmissionLimits
 from relayq.delivery.ledger import OutcomeLedger
 from relayq.delivery.pace import MESSAGE_OCTETS, SHARE_OCTETS
+from relayq.delivery.parked import parking_of
 from relayq.delivery.pipeline import Job
 from relayq.delivery.publisher import Publisher, PublisherRules
 from relayq.delivery.scheduler import RESUME_SECONDS, Scheduler, SchedulerRules
@@ -163,6 +165,46 @@ async def test_what_memory_has_no_room_for_goes_back_and_comes_again(front: Fron
         front.sweep()
         await eventually(lambda: front.scheduler.is_consuming and front.scheduler.held == 0, "it goes on")
     assert len(front.pipeline.jobs) == len({job.item.body for job in front.pipeline.jobs}) == 6
+
+
+async def test_what_comes_compressed_counts_as_what_it_is(front: Front) -> None:
+    for number in range(3):
+        body = gzip.compress(json.dumps(mail(f"m{number}", mime="x" * 3000)).encode())
+        await front.broker.publish(
+            [Publication(queue=OUTBOX, body=body, properties=Properties(), role=QueueRole.OUTBOX)]
+        )
+    await eventually(lambda: len(front.pipeline.jobs) == 2, "they start")
+    await eventually(lambda: not front.scheduler.is_consuming, "it is full")
+    assert len(front.pipeline.jobs) == front.scheduler.held == 2
+    front.pipeline.go.set()
+    await eventually(lambda: front.scheduler.held == 0, "they are settled")
+    assert front.scheduler._memory == 0
+    front.clock.advance(RESUME_SECONDS)
+    front.sweep()
+    await eventually(lambda: len(front.pipeline.jobs) == 3, "the last one comes again")
+
+
+async def test_what_drains_bring_goes_back_as_well_and_they_end(front: Front) -> None:
+    place = parking_of("example.test")
+    for number in range(4):
+        body = json.dumps(mail(f"m{number}", mime="x" * 1500)).encode()
+        publication = Publication(
+            queue=OUTBOX, body=body, properties=Properties(), role=QueueRole.OUTBOX, parking=place
+        )
+        await front.broker.publish([publication])
+    front.scheduler._parked.note("example.test")
+    front.sweep()
+    await eventually(lambda: len(front.pipeline.jobs) == 2, "as many start as there is room for")
+    await eventually(lambda: front.scheduler._parked.allowance == 0, "the drain ends")
+    assert front.scheduler.held == front.scheduler._parked.fetched == 2
+    front.pipeline.go.set()
+
+    def all_came() -> bool:
+        front.clock.advance(1.0)
+        front.sweep()
+        return {bytes(job.message.members["id"]) for job in front.pipeline.jobs} == {b'"m%d"' % n for n in range(4)}
+
+    await eventually(all_came, "there is room for the others")
 
 
 async def test_one_that_is_larger_than_memory_is_taken_alone(front: Front) -> None:

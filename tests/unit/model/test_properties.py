@@ -130,6 +130,21 @@ def test_mime_is_a_string_taken_as_it_is() -> None:
     assert parse('{"mime":" "}').mime == b" "
 
 
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_large_mime_is_left_alone_until_it_is_needed(*, ascii_only: bool) -> None:
+    text = "Grüße 📰\r\n" * 100_000
+    message = parse(f'{{"mime":{json.dumps(text, ensure_ascii=ascii_only)}}}')
+    assert (message.mime, message.mime_object) == (None, None)
+    assert message.large_mime is not None
+    assert message.read_mime() == text.encode()
+    assert parse('{"mime":"x"}').read_mime() == b"x"
+
+
+def test_half_a_surrogate_pair_in_a_large_mime_is_found_at_once() -> None:
+    lines = "line\\n" * 300_000
+    assert refused(f'{{"mime":"{lines}\\ud800{lines}"}}').property_name == "mime"
+
+
 def test_mime_may_be_an_object_that_is_left_alone() -> None:
     value = r'{ "subject" : "\ud83d", "n" : 1e400 }'
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from relayq.smtp import final_size, normalise_line_ends, normalised_slices
+from relayq.smtp import final_size, normalise_line_ends, normalised_parts, normalised_slices
 from relayq.smtp.data import SLICE_OCTETS, stuff_dots, unstuff_dots
 
 
@@ -30,6 +32,15 @@ def test_normalise_line_ends(mime: bytes, normal: bytes, missing: int | None) ->
     padding = b"" if missing is None else b"y" * (SLICE_OCTETS - missing)  # line ends on both sides of a slice's end
     assert normalise_line_ends(padding + mime) == padding + normal
     assert final_size(padding + mime) == len(padding + normal)
+
+
+@pytest.mark.parametrize(
+    "mime", [b"", b"x", b"\r", b"\n", b"\r\n", b"a\r\nb\rc\nd", b"a\n\r\n\rb\r", b"\r\r\n\n\r", b"a\r\r\nb\n"]
+)
+def test_parts_are_normalised_wherever_they_are_cut(mime: bytes) -> None:
+    for one, two in itertools.combinations_with_replacement(range(len(mime) + 1), 2):
+        parts = (mime[:one], mime[one:two], mime[two:])
+        assert b"".join(normalised_parts(parts)) == normalise_line_ends(mime)
 
 
 @pytest.mark.parametrize("line_end", [b"\r\n", b"\n", b"\r"])
