@@ -57,6 +57,7 @@ class LedgerEntry(JournalEntry, eq=False, kw_only=True):
         origin: What handed the message out, or the redelivery that was acknowledged in its place.
         is_settled: Everything that follows from the outcome is confirmed.
         is_used_up: A redelivery was matched with it, and the next with this key is another message.
+        is_doubled: A copy of it may be sent too, because its cancellation could not be written.
         chain: List in which a redelivery can be matched with it, ``None`` when it cannot.
         older: Twin listed before this one.
         newer: Twin listed after this one.
@@ -67,6 +68,7 @@ class LedgerEntry(JournalEntry, eq=False, kw_only=True):
     origin: Origin
     is_settled: bool = False
     is_used_up: bool = False
+    is_doubled: bool = False
     chain: dict[bytes, LedgerEntry] | None = None
     older: LedgerEntry | None = None
     newer: LedgerEntry | None = None
@@ -75,8 +77,8 @@ class LedgerEntry(JournalEntry, eq=False, kw_only=True):
 
     @property
     def is_doubtful(self) -> bool:
-        """An earlier hand-out of the message may have reached the recipient's server."""
-        return self.recalled is not None and self.recalled.kind is RecollectionKind.SENT
+        """An earlier hand-out of the message may have reached the recipient's server, or a copy of it may."""
+        return self.is_doubled or (self.recalled is not None and self.recalled.kind is RecollectionKind.SENT)
 
     def doubt(self) -> None:
         """This hand-out has reached it, but its outcome cannot be published."""
@@ -333,7 +335,7 @@ class OutcomeLedger:
         copy_id = item.properties.copy_id
         return bool(copy_id) and self._journal is not None and self._journal.is_cancelled(copy_id)
 
-    def supersede(self, copy_id: bytes) -> bool:
+    def supersede(self, entry: LedgerEntry, copy_id: bytes) -> bool:
         """Let a redelivered message take the place of the copy that was, perhaps, published in its place.
 
         Returns:
@@ -343,7 +345,12 @@ class OutcomeLedger:
             return False
         if self._journal is not None:
             self._journal.cancel_copy(copy_id)
+            entry.is_doubled = self._journal.knows_alone(copy_id)
         return True
+
+    def may_be_doubled(self, copy_id: bytes) -> bool:
+        """Whether a copy that was replaced may be sent by another process all the same."""
+        return self._journal is not None and self._journal.knows_alone(copy_id)
 
     def replace_copy(self, copy_id: bytes) -> bytes | None:
         """Identity for a copy that is published again; ``None`` if the first one arrived."""

@@ -14,7 +14,7 @@ from relayq.delivery.fitting import fit
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.delivery.reporter import Finding, Reporter, Trail, with_delay_sent
 from relayq.model import Attempt, DeliveryError, Message, Outcome, ResultQueues
-from relayq.model.message_json import append_attempt, change_object, encode_invalid_body, encode_members
+from relayq.model.message_json import append_attempt, change_object, decode_members, encode_invalid_body, encode_members
 from relayq.model.secrets import strip_secrets
 from relayq.model.timestamp import format_timestamp
 from relayq.policy import storage
@@ -506,7 +506,7 @@ class Publisher:
         recalled = entry.recalled
         if recalled is None or recalled.kind is not RecollectionKind.DECIDED:
             return False
-        return not self._ledger.supersede(recalled.report_id)
+        return not self._ledger.supersede(entry, recalled.report_id)
 
     # --- bodies in the store ----------------------------------------------------------------------------------------
 
@@ -540,6 +540,11 @@ class Publisher:
         elif is_acknowledged and storage.deletes_body(message, rules.policy):
             # Not acknowledged means that it will be handed out again, perhaps to somebody who then needs the body.
             await bodies.delete(key)
+
+
+def mark_doubtful(body: bytes) -> bytes:
+    """A message for the outbox that says of itself that it may be sent twice."""
+    return encode_members(decode_members(body), {_DOUBT: b"true"})
 
 
 def _quoted(key: str) -> bytes:

@@ -23,7 +23,7 @@ from relayq.delivery.ledger import Knowledge, LedgerEntry, OutcomeLedger, is_uni
 from relayq.delivery.pace import SHARE_OCTETS, Share
 from relayq.delivery.parked import ParkedDestinations, parking_of
 from relayq.delivery.pipeline import COPIES, Job, Pipeline, expired, failed_attempt
-from relayq.delivery.publisher import Publisher
+from relayq.delivery.publisher import Publisher, mark_doubtful
 from relayq.delivery.reporter import salvage_message
 from relayq.delivery.session_pool import SessionPool
 from relayq.delivery.strangers import Strangers
@@ -304,7 +304,11 @@ class Scheduler:
         if not publication.copy_id:
             return publication
         copy_id = self._ledger.replace_copy(publication.copy_id)
-        return None if copy_id is None else msgspec.structs.replace(publication, copy_id=copy_id)
+        if copy_id is None:
+            return None
+        is_marked = self._ledger.may_be_doubled(publication.copy_id) and not publication.is_verbatim
+        body = mark_doubtful(publication.body) if is_marked else publication.body
+        return msgspec.structs.replace(publication, copy_id=copy_id, body=body)
 
     def _warn_seldom(self, text: str) -> None:
         """What every message of a careless producer would say: once a minute is enough."""
@@ -462,13 +466,13 @@ class Scheduler:
         if recalled.kind is RecollectionKind.DONE:
             return False
         if recalled.kind is RecollectionKind.MOVED:
-            return self._ledger.supersede(recalled.copy_id)
+            return self._ledger.supersede(entry, recalled.copy_id)
         if recalled.kind is RecollectionKind.DECIDED:
             decision = decode_decision(recalled.decision)
             if decision is None:  # a form this version does not know: no more is certain than that it may be sent
                 entry.recalled = msgspec.structs.replace(recalled, kind=RecollectionKind.SENT)
             elif decision.outcome is Outcome.RETRY:
-                return self._ledger.supersede(recalled.copy_id)
+                return self._ledger.supersede(entry, recalled.copy_id)
         return True
 
     async def _inquire(self, item: OutboxItem, inquiry: Inquiry, *, is_owed: bool) -> None:

@@ -154,7 +154,14 @@ class OutcomeJournal(Protocol):
         ...
 
     def cancel_copy(self, copy_id: bytes) -> None:
-        """If that copy is in the outbox after all, it is to be dropped; known to every process from the return on."""
+        """If that copy is in the outbox after all, it is to be dropped; known to every process from the return on.
+
+        When that cannot be written now it is done as soon as it can, and `knows_alone` holds until then.
+        """
+        ...
+
+    def knows_alone(self, copy_id: bytes) -> bool:
+        """Only this process knows that the copy is cancelled: another one may still send it."""
         ...
 
     def replace_copy(self, copy_id: bytes) -> bytes:

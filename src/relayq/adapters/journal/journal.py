@@ -44,6 +44,7 @@ CANCELLED_SECONDS = 30 * 86_400.0
 """How long a copy may wait in the outbox; far longer than the life of a message by default."""
 CANCELLED_SUFFIX = ".cancelled"
 STRANGERS_SUFFIX = ".strangers"
+MAX_UNCANCELLED = 100_000
 SEGMENTS = 16
 MIN_SEGMENT_BYTES = 1 << 14
 MAX_SEGMENT_BYTES = 8 << 20
@@ -118,6 +119,7 @@ class FileJournal:
         self._syncing: asyncio.Future[None] | None = None
         self._is_dirty = False
         self._broken_until: float | None = None
+        self._uncancelled: dict[bytes, None] = {}
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -159,6 +161,9 @@ class FileJournal:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._lock_fd = os.open(self._lock_path, flags, 0o600)
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        for copy_id in list(self._uncancelled):
+            self._write_cancellation(copy_id)
+            del self._uncancelled[copy_id]
         self._segments.start_next()
 
     def _remove_dead(self, *, only_useless: bool = False) -> None:
@@ -310,11 +315,19 @@ class FileJournal:
     def cancel_copy(self, copy_id: bytes) -> None:
         """If that copy is in the outbox after all, it is to be dropped; known to every process from the return on."""
         try:
-            fd = os.open(self._cancelled(copy_id), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._write_cancellation(copy_id)
         except OSError as error:
+            self._uncancelled[copy_id] = None
+            if len(self._uncancelled) > MAX_UNCANCELLED:
+                del self._uncancelled[next(iter(self._uncancelled))]
             self._break(error)
-        else:
-            os.close(fd)
+
+    def _write_cancellation(self, copy_id: bytes) -> None:
+        os.close(os.open(self._cancelled(copy_id), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+    def knows_alone(self, copy_id: bytes) -> bool:
+        """Only this process knows that the copy is cancelled: another one may still send it."""
+        return copy_id in self._uncancelled
 
     def replace_copy(self, copy_id: bytes) -> bytes:
         """Cancel a copy of this process that has to be published again; returns the identity for the new one."""
@@ -325,7 +338,7 @@ class FileJournal:
 
     def is_cancelled(self, copy_id: bytes) -> bool:
         """Whether a copy that was handed out is to be dropped."""
-        return os.access(self._cancelled(copy_id), os.F_OK)
+        return copy_id in self._uncancelled or os.access(self._cancelled(copy_id), os.F_OK)
 
     def _cancelled(self, copy_id: bytes) -> str:
         return f"{self._options.folder}/{self._options.instance}.{copy_id.hex()}{CANCELLED_SUFFIX}"

@@ -203,6 +203,8 @@ class Publisher:
             if replaced is None:
                 pending.settlement.one_done()
                 return
+            if replaced.body is not pending.publication.body:
+                pending.body, pending.is_compressed = replaced.body, False
             pending.publication = replaced
             pending.is_uncertain = False
         queue = self._encoder.queue_for(pending)

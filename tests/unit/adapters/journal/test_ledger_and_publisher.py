@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Awaitable, Sequence
 
 import pytest
 
 from relayq.adapters.journal import FileJournal
+from relayq.adapters.journal import journal as journal_module
 from relayq.adapters.memory import MemoryBroker
 from relayq.delivery.ledger import SETTLED_SECONDS, OutcomeLedger, key_of
-from relayq.delivery.publisher import Publisher, PublisherRules
+from relayq.delivery.publisher import Publisher, PublisherRules, mark_doubtful
 from relayq.ports import OutboxItem, Properties, Publication, RecollectionKind
 from tests.support.engine import eventually, mail
 from tests.unit.adapters.journal import conftest
@@ -55,14 +57,55 @@ async def test_a_copy_that_arrived_is_not_replaced(desk: conftest.Desk) -> None:
     assert second is not None
     ledger.begin(Copy(copy_id=second))
     assert ledger.replace_copy(second) is None
-    assert not ledger.supersede(second)
+    assert not ledger.supersede(entry, second)
     assert not journal.is_cancelled(second)
+
+
+async def test_a_copy_that_cannot_be_cancelled_now_makes_its_message_doubtful(
+    desk: conftest.Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may send the copy meanwhile; as soon as the disk takes it, the cancellation is there for all."""
+    journal, other = await desk.start(), await desk.start()
+    ledger = OutcomeLedger(lambda: desk.now, lambda _: None, journal)
+    entry = ledger.begin(test_ledger.Item())
+    copy_id = b"c" * 24
+    with monkeypatch.context() as full:
+        full.setattr(FileJournal, "_cancelled", lambda *_: f"{desk.folder}/missing/x")
+        full.setattr(journal_module, "RETRY_SECONDS", 0.0)
+        assert ledger.supersede(entry, copy_id)
+    assert entry.is_doubtful
+    assert journal.is_cancelled(copy_id)
+    assert not other.is_cancelled(copy_id)
+
+    journal.note_sending(entry)  # the disk takes it again
+
+    assert other.is_cancelled(copy_id)
+    assert not ledger.may_be_doubled(copy_id)
+    again = ledger.begin(test_ledger.Item())
+    assert ledger.supersede(again, copy_id)
+    assert not again.is_doubtful
+
+
+async def test_a_copy_that_replaces_one_that_cannot_be_cancelled_says_so(
+    desk: conftest.Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await desk.start()
+    ledger = OutcomeLedger(lambda: desk.now, lambda _: None, journal)
+    entry = ledger.begin(test_ledger.Item())
+    journal.note_moved(entry)
+    copy_id = journal.copy_id(entry)
+    monkeypatch.setattr(FileJournal, "_cancelled", lambda *_: f"{desk.folder}/missing/x")
+    assert ledger.replace_copy(copy_id) is not None
+    assert ledger.may_be_doubled(copy_id)
+    assert json.loads(mark_doubtful(b'{"recipient":"a@b.test"}')) == {
+        "recipient": "a@b.test", "possible-duplicate": True,
+    }  # fmt: skip
 
 
 async def test_without_a_journal_no_copy_has_an_identity() -> None:
     ledger = OutcomeLedger(lambda: 0.0, lambda _: None)
     assert ledger.replace_copy(b"x" * 16) is None
-    assert ledger.supersede(b"x" * 16)
+    assert ledger.supersede(ledger.begin(test_ledger.Item()), b"x" * 16)
 
 
 class DeafBroker(MemoryBroker):
