@@ -32,11 +32,11 @@ test-unit: setup ## the tests that need no server
 test-all: setup servers ## every test, async ones on uvloop and on plain asyncio
 	RELAYQ_TEST_LOOP=both $(BIN)/pytest $(PYTEST_ARGS)
 
-FAULTS := $(addprefix tests/faults/test_,links.py deaths.py shortages.py full_disks.py clocks.py)
+FAULTS := $(addprefix tests/faults/test_,links.py deaths.py shortages.py full_disks.py clocks.py two_machines.py kill_loop.py)
 
-test-faults: setup servers ## bad lines, deaths, shortages, clocks that jump; minutes; writes docs/reliability.md
+test-faults: setup servers ## bad lines, deaths, shortages, clocks; minutes; writes docs/reliability.md; LONG=200 kills that often
 	rm -f .cache/faults.jsonl
-	RELAYQ_FAULT_REPORT=.cache/faults.jsonl $(BIN)/pytest $(FAULTS) $(PYTEST_ARGS)
+	RELAYQ_FAULT_LONG=$(LONG) RELAYQ_FAULT_REPORT=.cache/faults.jsonl $(BIN)/pytest $(FAULTS) $(PYTEST_ARGS)
 	$(BIN)/python scripts/generate_reliability.py .cache/faults.jsonl
 
 fuzz: ## coverage-guided fuzzing of everything that reads octets from outside; FUZZ_ARGS=--help

@@ -46,6 +46,11 @@ def disasters(rows: list[dict[str, Any]]) -> str:
     return table(rows, DISASTERS | UNEXPLAINED | {"Told twice": "told_twice"} | END)
 
 
+def kills(rows: list[dict[str, Any]]) -> str:
+    """What loops of kills left, as Markdown."""
+    return table(rows, DISASTERS | UNEXPLAINED | {"Marked": "marked", "Told twice": "told_twice"} | END)
+
+
 def replaced(page: str, name: str, text: str) -> str:
     """The page with other text between the marks of that name."""
     begin, end = f"<!-- begin of {name} -->", f"<!-- end of {name} -->"
@@ -61,7 +66,11 @@ def main(arguments: list[str]) -> int:
         return 64
     rows = [json.loads(line) for line in Path(arguments[0]).read_text(encoding="utf-8").splitlines()]
     page = PAGE.read_text(encoding="utf-8")
-    for name, kind, write in (("lines", "line", bad_lines), ("disasters", "disaster", disasters)):
+    for name, kind, write in (
+        ("lines", "line", bad_lines),
+        ("disasters", "disaster", disasters),
+        ("kills", "kills", kills),
+    ):
         chosen = [row for row in rows if row["kind"] == kind]
         if chosen:
             page = replaced(page, name, write(chosen))

@@ -49,7 +49,7 @@ class Outcome:
     @property
     def unexplained(self) -> list[int]:
         """Received more than once, and no attempt tells that the receiver's last word was not heard."""
-        return [number for number in self.doubled if not any(map(_has_doubt, self.results.get(number, ())))]
+        return [number for number in self.doubled if not any(map(has_doubt, self.results.get(number, ())))]
 
     @property
     def told_twice(self) -> list[int]:
@@ -57,7 +57,8 @@ class Outcome:
         return sorted(number for number, results in self.results.items() if len(results) > 1)
 
 
-def _has_doubt(result: dict[str, Any]) -> bool:
+def has_doubt(result: dict[str, Any]) -> bool:
+    """Whether a final result tells that the mail may have come twice."""
     return any(
         attempt.get("possible-duplicate")
         or (attempt["state"] == "message" and attempt["result"] in {"lost", "timeout"})

@@ -7,10 +7,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tests.faults.outcome import Outcome
+from tests.faults.outcome import Outcome, has_doubt
 
 REPORT_VARIABLE = "RELAYQ_FAULT_REPORT"
 """Names a file that gets a line of JSON for each case; nothing is written without it."""
+
+
+LONG_VARIABLE = "RELAYQ_FAULT_LONG"
+"""How often the loop of kills kills; it does not run without."""
+
+
+def long_kills() -> int:
+    """How often the loop of kills is to kill."""
+    return int(os.environ.get(LONG_VARIABLE) or 0)
 
 
 def is_reporting() -> bool:
@@ -27,6 +36,15 @@ def report_disaster(fault: str, broker: str, seen: Outcome) -> None:
     """Tell of something that happened to the installation, if asked to by `REPORT_VARIABLE`."""
     _write(
         {"kind": "disaster", "fault": fault, "broker": broker, "told_twice": len(seen.told_twice)},
+        seen,
+    )
+
+
+def report_kills(fault: str, broker: str, seen: Outcome) -> None:
+    """Tell of a loop of kills, if asked to by `REPORT_VARIABLE`."""
+    marked = sum(any(map(has_doubt, results)) for results in seen.results.values())
+    _write(
+        {"kind": "kills", "fault": fault, "broker": broker, "told_twice": len(seen.told_twice), "marked": marked},
         seen,
     )
 

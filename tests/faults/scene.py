@@ -306,7 +306,7 @@ class Scene:
 
 async def check(
     scene: Scene, fault: str, strike: Strike, *, reads_results: bool = True, is_logged: bool = True,
-    is_told_alike: bool = True,
+    is_told_alike: bool = True, report: Callable[[str, str, Outcome], None] = report_disaster,
 ) -> Outcome:  # fmt: skip
     """Play it, write it down, and be strict about it.
 
@@ -316,11 +316,12 @@ async def check(
         strike: What happens.
         reads_results: See `Scene.play`.
         is_logged: Every delivery stands in the send log; not when relayq dies, or may not write.
+        report: Writes it down.
         is_told_alike: Final results of one message are equal; not when there are several machines.
     """
     sys.stdout.write(f"RELAYQ_FAULT_SEED={SEED}\n")
     outcome = await scene.play(strike, reads_results=reads_results)
-    report_disaster(fault, "embedded" if scene.node is None else "RabbitMQ", outcome)
+    report(fault, "embedded" if scene.node is None else "RabbitMQ", outcome)
     assert outcome.lost == [], outcome.log[-3000:]
     assert outcome.unexplained == [], [outcome.results[number] for number in outcome.unexplained]
     if is_logged:
