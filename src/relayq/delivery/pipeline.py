@@ -58,6 +58,7 @@ _MOVABLE_STATES = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 _SILENCE = frozenset((ResultType.TIMEOUT, ResultType.LOST))
 _GONE_CODES = frozenset((421, 503))
 _MESSAGE, _ACCEPTED = DeliveryState.MESSAGE, ResultType.ACCEPTED
+MAX_SOLE_WAYS = 20_000
 MAX_WAIT = 86_400.0
 """Timers are not made for more; a message that waits is sent away long before."""
 
@@ -129,6 +130,10 @@ class Way(msgspec.Struct, frozen=True):
     refusal: DeliveryError | None = None
 
 
+_SoleKey = tuple[str, int, str | None, tuple[str | None, ...]]
+"""Destination, port, the message's own level of security, and the local addresses it may leave from."""
+
+
 class Pipeline:
     """Takes messages to their published outcome.
 
@@ -169,6 +174,7 @@ class Pipeline:
         self._jitter = jitter
         self._shuffle = shuffle
         self._journal = journal
+        self._sole_ways: dict[_SoleKey, tuple[float, Way]] = {}
 
     async def handle(self, job: Job) -> None:
         """Take one message to its published outcome; the item is settled last.
@@ -227,6 +233,7 @@ class Pipeline:
         """Other rules from the next decision on."""
         self._rules = rules
         self._retry_rules = retry_rules
+        self._sole_ways.clear()
 
     async def guard(self, job: Job) -> None:
         """:meth:`handle`, for the top of a task: an unexpected error sends the message back, it never drops it."""
@@ -248,23 +255,28 @@ class Pipeline:
     def _deliver(self, job: Job, content: Content | StoredContent) -> Coroutine[Any, Any, Attempt]:
         """Send; meanwhile what composing added to the message counts as held."""
         if isinstance(content, StoredContent):
-            return self._walk(job, content)
+            return self._go(job, content)
         job.trail.octets = content.octets
         added = _added_octets(job, content)
-        return self._deliver_grown(job, content, added) if added > 0 else self._walk(job, content)
+        return self._deliver_grown(job, content, added) if added > 0 else self._go(job, content)
 
     async def _deliver_grown(self, job: Job, content: Content, added: int) -> Attempt:
         self.added_octets += added
         try:
-            return await self._walk(job, content)
+            return await self._go(job, content)
         finally:
             self.added_octets -= added
 
-    async def _walk(self, job: Job, content: Content | StoredContent) -> Attempt:
-        """Walk the candidates until one takes the message or says something about it (spec delivery.md 8.1, 8.3)."""
+    def _go(self, job: Job, content: Content | StoredContent) -> Coroutine[Any, Any, Attempt]:
+        """Take the only way there is, if it is known, or look for one."""
         allowed = allowed_egress_ips(job.message, self._rules.default_ips)
         if not allowed:
             raise self._nothing_to_bind(job.message)
+        sole = self._known_sole_way(job, allowed)
+        return self._walk(job, content, allowed) if sole is None else self._try_sole_way(job, content, sole)
+
+    async def _walk(self, job: Job, content: Content | StoredContent, allowed: tuple[str | None, ...]) -> Attempt:
+        """Walk the candidates until one takes the message or says something about it (spec delivery.md 8.1, 8.3)."""
         has_ipv4, has_ipv6 = families_of(allowed)
         # Whether to look for IPv6: yes, only where there is no A record, or (``None``) never.
         ipv6 = has_ipv6 if self._rules.ipv6 is None else self._rules.ipv6 or None
@@ -275,9 +287,13 @@ class Pipeline:
             if walk.temporary is not None and walk.temporary not in failures:
                 failures.append(walk.temporary)
             terms = self._terms.try_decide(job.message, job.target, candidates)
+            is_at_hand = terms is not None
             if terms is None:
                 terms = await self._terms.decide(job.message, job.target, candidates)
-            for way in self._order_ways(job, candidates, terms, allowed):
+            ways = self._order_ways(job, candidates, terms, allowed)
+            if is_at_hand and len(ways) == 1 and (until := walk.sole_until) is not None:
+                self._remember_sole_way(job, allowed, ways[0], until)
+            for way in ways:
                 try:
                     return await self._try_way(job, content, way)
                 except HostDownError as down:
@@ -298,6 +314,34 @@ class Pipeline:
         if not failures:
             raise self._nothing_to_bind(job.message)
         raise choose_failure(failures, self._retry_rules)
+
+    def _known_sole_way(self, job: Job, allowed: tuple[str | None, ...]) -> Way | None:
+        """How a message gets there if there is but one way, and somebody found it a moment ago."""
+        target = job.target
+        known = self._sole_ways.get((target.destination, target.port, job.message.security, allowed))
+        if known is None or not _is_shared(target) or known[0] <= self._clock.monotonic():
+            return None
+        return known[1]
+
+    def _remember_sole_way(self, job: Job, allowed: tuple[str | None, ...], way: Way, until: float) -> None:
+        """For messages that would find the same."""
+        target = job.target
+        if not _is_shared(target) or len(way.routes) != 1 or not self._terms.are_general(target):
+            return
+        if len(self._sole_ways) >= MAX_SOLE_WAYS:
+            self._sole_ways.clear()
+        self._sole_ways[target.destination, target.port, job.message.security, allowed] = (until, way)
+
+    async def _try_sole_way(self, job: Job, content: Content | StoredContent, way: Way) -> Attempt:
+        """What a walk over one candidate comes to."""
+        try:
+            return await self._try_way(job, content, way)
+        except HostDownError as down:
+            raise down.failure from None
+        except Refused as error:
+            if error.state is not DeliveryState.BIND:
+                raise
+            raise self._nothing_to_bind(job.message, error.reason) from None
 
     def _may_go_on(self, error: DeliveryError) -> bool:
         """Class N of spec results.md 5: the next host may do better."""
@@ -546,6 +590,11 @@ def _added_octets(job: Job, content: Content) -> int:
     if mime is not None and mime is not octets:
         held += len(mime)
     return held - int(COPIES * size)
+
+
+def _is_shared(target: Target) -> bool:
+    """Whether all messages with this destination go there alike: the password of a login is no part of its key."""
+    return target.smarthost is None or target.is_configured_smarthost
 
 
 def _was_dead(error: DeliveryError, session: Session) -> bool:

@@ -160,6 +160,17 @@ class CandidateWalk:
             self._error = _temporary_error(self._failures)
         return self._error
 
+    @property
+    def sole_until(self) -> float | None:
+        """Until when every walk like this one finds one and the same address; ``None`` if it may find another."""
+        plan = self._plan
+        if plan is None or len(plan.groups) != 1 or self._failures:
+            return None
+        group = plan.groups[0]
+        if group is None or group.is_ours or group.fixed is None or len(group.fixed) != 1:
+            return None
+        return min(plan.expires_at, group.expires_at)
+
     def try_next(self) -> tuple[Candidate, ...] | None:
         """The next group of addresses, ``()`` after the last, ``None`` if something has to be looked up first.
 

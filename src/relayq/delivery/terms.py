@@ -87,6 +87,11 @@ class SessionTerms:
             return self._sink.credentials
         return None if target.smarthost is None else _login(target.smarthost)
 
+    def are_general(self, target: Target) -> bool:
+        """Whether what :meth:`try_decide` says depends on message and target alone, and on no policy of the domain."""
+        domain = _domain(target)
+        return self._sts is None or domain is None or self._sts.cached(domain) is NO_POLICY
+
     def try_decide(self, message: Message, target: Target, candidates: Sequence[Candidate]) -> list[Terms] | None:
         """Terms of each candidate, ``None`` if something has to be looked up first."""
         level = choose_level(message.security, self._level)

@@ -227,6 +227,15 @@ async def test_bind_failures_mark_nobody_down() -> None:
         assert (outcome.kind, outcome.last["from"]) == ("success", "127.0.0.2")
 
 
+async def test_what_cannot_be_bound_fails_again_in_the_same_way() -> None:
+    async with Engine() as engine:
+        await engine.serve([*opening(), *transaction()])
+        for name in ("m1", "m2"):
+            await engine.send(mail(name, ips=["203.0.113.99"]))
+            outcome = await engine.outcome(name)
+            assert (outcome.kind, outcome.cell) == ("failure", ("bind", "error"))
+
+
 async def test_marks_are_per_local_address() -> None:
     async with Engine() as engine:
         server = await engine.serve([Close()], [*opening(), *transaction()])

@@ -101,6 +101,31 @@ async def test_a_plan_is_used_for_seconds_only(router: Router, resolver: MemoryR
     assert await all_groups(router.walk(DOMAIN)) == [{"192.0.2.2"}]
 
 
+async def test_one_address_is_the_only_way_for_as_long_as_its_answers_live(
+    router: Router, resolver: MemoryResolver, clock: ManualClock
+) -> None:
+    resolver.set_mx("example.test", [(10, "a.test")])
+    resolver.set_addresses("a.test", "192.0.2.1", ttl=2)
+    walk = router.walk(DOMAIN)
+    assert walk.sole_until is None
+    assert await walk.next()
+    assert walk.sole_until == clock.monotonic() + 2
+
+
+@pytest.mark.parametrize(
+    ("hosts", "addresses"),
+    [([(10, "a.test"), (20, "b.test")], ["192.0.2.1"]), ([(10, "a.test")], ["192.0.2.1", "192.0.2.2"])],
+)
+async def test_where_there_may_be_another_address_it_is_not(
+    router: Router, resolver: MemoryResolver, hosts: list[tuple[int, str]], addresses: list[str]
+) -> None:
+    resolver.set_mx("example.test", hosts)
+    resolver.set_addresses("a.test", *addresses)
+    walk = router.walk(DOMAIN)
+    assert await walk.next()
+    assert walk.sole_until is None
+
+
 async def test_answers_that_expire_earlier_end_a_plan(
     router: Router, resolver: MemoryResolver, clock: ManualClock
 ) -> None:
