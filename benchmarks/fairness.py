@@ -10,11 +10,12 @@ receivers, is lost to the others. Three figures tell how much it is:
   and with bad ones. It does not depend on what else runs;
 * the case *healthy*, the same messages to one more good destination: what a tenth more mail costs in any case.
 
-With ``--offered`` messages come at that rate instead, and how long those of the others take is measured too.
+With ``--offered`` messages come at that rate instead, to the others, and those of the bad one besides: what it takes
+from them shows where they get less than is offered, or take longer.
 
     python -m benchmarks.fairness
     python -m benchmarks.fairness --messages 4000 --domains 500 --runs 1 --case none --case dead
-    python -m benchmarks.fairness --offered 1500 --messages 6000 --domains 500
+    python -m benchmarks.fairness --offered 1500 --messages 12000 --domains 500
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import uvloop
 from pamqp import commands
 
 from benchmarks.macro import settings_for
-from benchmarks.raw_amqp import RawAmqp, connect, declare, fill
+from benchmarks.raw_amqp import RawAmqp, connect, consumers, declare, fill
 from benchmarks.record import machine, write_record
 from benchmarks.support import Cost, RelayqProcess, end_in_order, median, message_bodies, serve_dns
 from tests.support.servers import RabbitMqNode, SmtpSink
@@ -57,6 +58,7 @@ SILENT_PLACE = 2
 GOOD = "@d"
 WARM, DONE = 0.05, 0.95
 GIVE_UP_SECONDS = 300.0
+POLL_SECONDS = 0.02
 
 
 class Figures(NamedTuple):
@@ -93,7 +95,10 @@ def mixed(
 
 
 async def offer(amqp: RawAmqp, bodies: Callable[[int], bytes], count: int, per_second: float) -> None:
-    """Publish at a steady rate."""
+    """Publish at a steady rate, from when somebody is there to take it."""
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        while not await consumers(amqp, "outbox"):
+            await asyncio.sleep(POLL_SECONDS)
     begun = time.perf_counter()
     for number in range(count):
         ahead = number / per_second - (time.perf_counter() - begun)

@@ -139,6 +139,12 @@ async def depth(amqp: RawAmqp, queue: str) -> int:
     return int(reply.message_count)
 
 
+async def consumers(amqp: RawAmqp, queue: str) -> int:
+    """Who consumes a queue."""
+    reply = await amqp.call(commands.Queue.Declare(queue=queue, passive=True))
+    return int(reply.consumer_count)
+
+
 async def fill(amqp: RawAmqp, queue: str, bodies: Callable[[int], bytes], count: int, window: int = 500) -> None:
     """Publish ``bodies(0)`` … ``bodies(count - 1)``, at most ``window`` unconfirmed at a time."""
     progress = asyncio.Event()

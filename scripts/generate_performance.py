@@ -317,6 +317,28 @@ def _fairness(record: Record) -> Section:
     return text, {}
 
 
+def _fairness_offered(record: Record) -> Section:
+    figures = record["figures"]
+    rows = [
+        (
+            one["what"],
+            f"{one['per_second']:,.0f}",
+            f"{one['per_second'] / figures['offered']:.2f}",
+            f"{one['p50_ms']:,.0f}",
+            f"{one['p99_ms']:,.0f}",
+        )
+        for one in figures["cases"]
+    ]
+    text = (
+        f"## Fairness below capacity\n\nThe same destinations, but the mail comes at a rate: for the others "
+        f"{figures['offered']:,.0f} messages per second, and besides, one of {figures['every']}, those for the bad "
+        f"one; before all of them, in the last case, half as many again for it alone. *Share* is what the others get "
+        f"of what is offered to them; the times are theirs, from publishing to the result.\n\n"
+        + _table(("the bad one", "others, msg/s", "share", "p50, ms", "p99, ms"), rows)
+    )
+    return text, {}
+
+
 def _journal(record: Record) -> Section:
     figures = record["figures"]
     rows = [(one["journal"], f"{one['own_us']:,.0f}", f"{one['per_second']:,.0f}") for one in figures["medians"]]
@@ -436,6 +458,7 @@ SECTIONS: dict[str, Callable[[Record], Section]] = {
     "startup": _startup,
     "scale": _scale,
     "fairness": _fairness,
+    "fairness_offered": _fairness_offered,
     "journal": _journal,
     "stores": _stores,
     "compose_dkim": _composing("Signing", SIGNING_TEXT),
