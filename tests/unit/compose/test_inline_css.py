@@ -424,3 +424,45 @@ def test_a_large_careless_document_is_read_nearly_as_well(filler: int) -> None:
         '<ul><li>1<li style="a:b">2</ul><table><tr><td><p style="c:d">3<p style="c:d">4<td>5<tr><td></table>'
         '<div><b style="g:h">6</div><b'
     )
+
+
+# What the document says to the engine instead of to a reader.
+
+
+@pytest.mark.parametrize("switch", ['data-css-inline="ignore"', "DATA-CSS-INLINE=ignore", "data-css-inline='keep'"])
+def test_switches_of_the_engine_mean_nothing_to_it(switch: str) -> None:
+    html = inline(styled("p{color:red}", f"<p {switch}>x</p>"))
+    assert html == f'<html><head></head><body><p style="color:red" {switch}>x</p></body></html>'
+
+
+def test_octets_that_were_no_characters_stay_where_they_were() -> None:
+    html = inline(styled("p{color:red}", "<p title='\udce9'>\udcff</p>"))
+    assert html == "<html><head></head><body><p style=\"color:red\" title='\udce9'>\udcff</p></body></html>"
+
+
+def test_a_sheet_that_is_none_for_a_reader_changes_nothing() -> None:
+    html = "<html><head></head><body><textarea><style>p{color:red}</style></textarea><p>x</p></body></html>"
+    assert inline(html) == html
+
+
+@pytest.mark.parametrize(
+    "selector",
+    ["p:nth-child(99999999999n)", "p:nth-child(2147483648)", "[title='x' j]", "[title='x' 5]", "[title~x~y]"],
+)
+def test_selectors_nobody_can_decide_stay_in_the_sheet(selector: str) -> None:
+    html = inline(styled(f"{selector}{{color:red}}p{{margin:0}}", "<p title='x'>x</p>"))
+    assert selector in (sheet_of(html) or "")
+    assert body_of(html) == "<p style=\"margin:0\" title='x'>x</p>"
+
+
+@pytest.mark.parametrize("declaration", ["color:red !ie", "color:a!b", "color:red !", "color:! important"])
+def test_declarations_no_reader_understands_are_left_out(declaration: str) -> None:
+    html = inline(styled(f"p{{{declaration};margin:0}}", "<p>x</p>"))
+    assert body_of(html) == '<p style="margin:0">x</p>'
+
+
+def test_a_block_among_declarations_leaves_its_rule_in_the_sheet_and_is_dropped_from_an_attribute() -> None:
+    sheet = "p{color:red {x};margin:0}"
+    html = inline(styled(f"{sheet}p{{top:0}}", "<p style='color:red {x};padding:0'>x</p>"))
+    assert sheet in (sheet_of(html) or "")
+    assert body_of(html) == '<p style="top:0;padding:0">x</p>'

@@ -188,6 +188,31 @@ def test_a_file_names_no_further_file(tmp_path: Path) -> None:
                 "expected optional, opportunistic, required or verified"
             ),
         ),
+        (
+            "send-log-format: {if $x}",
+            'send-log-format: "{if $x}" is no template: line 1: unclosed if; expected json, or a template of one line',
+        ),
+        (
+            "download-proxy: http://",
+            (
+                'download-proxy: "http://" has nothing behind its scheme; '
+                "expected http://user:pw@host:port or socks://user:pw@host:port"
+            ),
+        ),
+        (
+            "download-proxy: http://u:hunter2@a b:1",
+            (
+                'download-proxy: "http://***@a b:1" contains a blank or a control character; '
+                "expected http://user:pw@host:port or socks://user:pw@host:port"
+            ),
+        ),
+        (
+            "smarthost: m\xe4 il.example",
+            (
+                'smarthost: "m\xe4 il.example" is no host name: domain is not a valid internationalised name; '
+                "expected a host name or IP address"
+            ),
+        ),
         ("spool-threads: 2", 'spool-threads: "2" is not supported yet; expected 1'),
     ],
 )

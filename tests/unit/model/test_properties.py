@@ -549,3 +549,25 @@ def test_no_reason_quotes_a_value() -> None:
         error = refused(text)
         assert secret not in str(error)
         assert str(error).startswith(f"{error.property_name}: ")
+
+
+@pytest.mark.parametrize(
+    ("history", "is_doubtful"),
+    [
+        ('[{"state":"message","result":"timeout"}]', True),
+        ('[{"state":"message","result":"lost"},{"state":"connect","result":"timeout"}]', True),
+        ('[{"state":"message","result":"error"}]', False),
+        ('[{"state":"data","result":"lost"}]', False),
+        ('[{"state":["message"],"result":"lost"}]', False),
+        ("[]", False),
+    ],
+)
+def test_an_attempt_that_ended_without_an_answer_to_the_content_leaves_a_doubt(history: str, is_doubtful: bool) -> None:
+    assert parse(f'{{"results":{history}}}').is_doubtful is is_doubtful
+
+
+@pytest.mark.parametrize(
+    ("value", "is_doubtful"), [("true", True), ("false", False), ("null", False), ('"true"', False), ("[true]", False)]
+)
+def test_only_what_we_write_ourselves_is_a_doubt(value: str, is_doubtful: bool) -> None:
+    assert parse(f'{{"possible-duplicate":{value}}}').is_doubtful is is_doubtful
