@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relayq.delivery.composer import Composer, Content, Draft
+from relayq.delivery.composer import Composer, Content
 from relayq.delivery.pipeline import Pipeline
 from relayq.delivery.publisher import Publisher
 from relayq.delivery.waiting import PARKED_SECONDS, NotNowError
@@ -234,14 +234,14 @@ async def test_the_reply_to_content_is_waited_for_beyond_the_time_to_acknowledge
 async def test_a_crash_while_handling_one_message_sends_it_back_and_spares_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prepare = Composer.prepare
+    prepare = Composer.prepare_plain
 
-    async def fragile(self: Composer, message: Message, seen_at: datetime) -> Content | Draft:
+    def fragile(self: Composer, message: Message) -> Content | None:
         if message.mime == b"poison\r\n":
             raise RuntimeError("a bug")
-        return await prepare(self, message, seen_at)
+        return prepare(self, message)
 
-    monkeypatch.setattr(Composer, "prepare", fragile)
+    monkeypatch.setattr(Composer, "prepare_plain", fragile)
     async with Engine() as engine:
         engine.may_crash = True
         await engine.serve([*opening(), *transaction()])
