@@ -35,6 +35,8 @@ from relayq.ports import (
 )
 
 MAX_WARNED_NAMES = 1000
+MAX_KNOWN_NAMES = 1000
+"""Combinations of queues; messages may name their own."""
 LOGGED_BYTES = 65_536
 """Of a result that can only be written to the log."""
 
@@ -94,6 +96,7 @@ class Publisher:
         self._rules = rules
         self._reserved = ("amq.", f"{rules.outbox}.delay.", f"{rules.outbox}.park.")
         self._poison = f"{rules.outbox}.poison"
+        self._known_usable: dict[tuple[str | None, ...], list[str]] = {}
 
     async def publish(
         self,
@@ -439,6 +442,14 @@ class Publisher:
 
     def _usable_names(self, names: tuple[str | None, ...]) -> list[str]:
         """Queues to publish to, each once; a result on the outbox or in a delay queue would be mailed again."""
+        usable = self._known_usable.get(names)
+        if usable is None:
+            if len(self._known_usable) >= MAX_KNOWN_NAMES:
+                self._known_usable.clear()
+            usable = self._known_usable[names] = self._choose_usable(names)
+        return usable
+
+    def _choose_usable(self, names: tuple[str | None, ...]) -> list[str]:
         outbox = self._rules.outbox
         usable: list[str] = []
         for name in names:
