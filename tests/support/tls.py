@@ -166,7 +166,7 @@ class OldTlsServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            connection.settimeout(10)
+            connection.settimeout(60)
             with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
                 stack.enter_context(connection)
                 self._talk(connection, stack)

@@ -93,7 +93,8 @@ async def test_stopping_with_thousands_of_messages_in_the_outbox_loses_none() ->
         await engine.stop()
         done = len(engine.observer.attempts)
         assert done < 3000
-        assert done + len(engine.broker.ready(OUTBOX)) == 3000
+        # On a busy machine some are parked meanwhile.
+        assert done + len(engine.broker.ready(OUTBOX)) + len(engine.broker.parked()) == 3000
 
 
 # --- a broker that blocks -------------------------------------------------------------------------------------------
@@ -251,8 +252,8 @@ async def test_losing_items_again_and_again_loses_and_doubles_nothing() -> None:
             await eventually(lambda: len(engine.observer.attempts) >= min(100 * step, 1400), "it goes on")  # noqa: B023
             engine.broker.lose_items()
         # Not as soon as the outbox is empty: on a busy machine some are parked meanwhile.
-        await eventually(lambda: len(engine.broker.bodies("results")) >= 1500, "all have results", 30)
-        await eventually(lambda: not engine.broker.ready(OUTBOX) and not engine.broker.unsettled, "all are settled", 30)
+        await eventually(lambda: len(engine.broker.bodies("results")) >= 1500, "all have results")
+        await eventually(lambda: not engine.broker.ready(OUTBOX) and not engine.broker.unsettled, "all are settled")
         assert sink.counters.messages == 1500
         assert len(engine.broker.bodies("results")) == 1500
 

@@ -208,7 +208,8 @@ async def test_the_body_stays_for_whoever_gets_the_message_again() -> None:
 
         async def lose(verb: str, key: str) -> None:
             if verb == "load":
-                engine.worker.scheduler._ledger.channel_lost()  # and the broker gave it to another worker
+                engine.broker._channel.is_lost = True  # and the broker gave it to another worker
+                engine.worker.scheduler._ledger.channel_lost()
 
         store.before = lose
         await engine.sink()

@@ -56,7 +56,7 @@ def test_everything_is_written_into_a_small_pipe() -> None:
     reader.start()
     write_all(writing, octets)
     os.close(writing)
-    reader.join(10)
+    reader.join(60)
     os.close(reading)
     assert bytes(received) == octets
 

@@ -23,7 +23,7 @@ async def test_everything_is_done_and_answered(count: int) -> None:
 
 async def test_several_threads_work_at_once() -> None:
     threads = WorkThreads(2)
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=60)
     await asyncio.gather(threads.do(together.wait), threads.do(together.wait))
     threads.close()
 

@@ -33,7 +33,7 @@ class End:
         self.news.set()
 
     async def wait(self, count: int = 1) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.heard) + len(self.ends) < count:
                 self.news.clear()
                 await self.news.wait()

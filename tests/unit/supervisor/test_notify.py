@@ -16,7 +16,7 @@ from relayq.supervisor.notify import ServiceManager
 def systemd(tmp_path: Path) -> Iterator[socket.socket]:
     end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     end.bind(str(tmp_path / "notify"))
-    end.settimeout(5)
+    end.settimeout(60)
     yield end
     end.close()
 

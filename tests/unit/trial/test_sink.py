@@ -34,7 +34,7 @@ class Client:
     async def reply(self) -> str:
         """One whole reply; empty when the server closed."""
         lines = ""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while line := (await self.reader.readline()).decode():
                 lines += line
                 if line[3:4] != "-":

@@ -357,6 +357,6 @@ async def test_opening_what_cannot_be_opened_may_be_given_up(no_queues: Path) ->
         for _ in range(turns * 10):
             await asyncio.sleep(0)
         opening.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises((asyncio.CancelledError, TopologyError)):
                 await opening

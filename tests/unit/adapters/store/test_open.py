@@ -70,7 +70,7 @@ for engine in {list(libraries)!r}:
     except MissingLibraryError as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.splitlines() == [
         f"a store at {engine}:// needs a library that is not installed ({library}): pip install 'relayq[{engine}]'"
         for engine, library in libraries.items()

@@ -37,7 +37,7 @@ async def test_one_thread_keeps_the_order(threads: IoThreads) -> None:
 
 async def test_as_many_run_at_once_as_there_are_threads() -> None:
     threads = IoThreads("test", 3)
-    together = threading.Barrier(3, timeout=10.0)
+    together = threading.Barrier(3, timeout=60.0)
     await asyncio.gather(*[threads.run(together.wait) for _ in range(3)])
     assert sum(thread.name.startswith("test-") for thread in threading.enumerate()) == 3
     await threads.close()
@@ -69,7 +69,7 @@ async def test_results_that_are_ready_together_wake_the_loop_once(
     tasks = [asyncio.ensure_future(threads.run(lambda: None)) for _ in range(20)]
     tasks.append(asyncio.ensure_future(threads.run(first_done.set)))
     await asyncio.sleep(0)
-    first_done.wait(10.0)  # the loop stands still until all of them are done
+    first_done.wait(60.0)  # the loop stands still until all of them are done
     await asyncio.gather(*tasks)
     assert wake_ups <= 3
     await threads.close()
@@ -95,7 +95,7 @@ async def test_a_thread_that_hangs_does_not_hold_up_the_end(threads: IoThreads) 
     hanging = asyncio.ensure_future(threads.run(gate.wait))
     await asyncio.sleep(0)
     hanging.cancel()
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(60.0):
         await threads.close(0.05)
     gate.set()
 
