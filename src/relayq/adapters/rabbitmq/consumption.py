@@ -18,6 +18,8 @@ from relayq.adapters.rabbitmq.link import Backoff, Link, Log, RareLog
 from relayq.adapters.rabbitmq.options import RabbitMqOptions
 from relayq.ports import BrokerError, BrokerRefusedError, BrokerUnavailableError, Clock, OutboxItem, TopologyError
 
+LEAVE_SECONDS = 1.0
+"""How long a channel may be without a consumer, while what moves on it gets less, before it is left to all of that."""
 _TIMEOUT_ADVICE = (
     "the broker took messages back because they were unacknowledged for longer than its consumer_timeout; raise that, "
     "or lower rabbitmq-ack-limit and rabbitmq-max-hold"
@@ -181,15 +183,30 @@ class Consumer:
         if not channel.is_open:
             return channel
         await channel.cancel()
-        while channel.held > staying + self._prefetch // 2 and not self._is_stopping and channel.is_open:
-            channel.few = staying + self._prefetch // 2
-            await self._next_change()
-        channel.few = -1
+        limit = LEAVE_SECONDS if self._prefetch >= prefetch else None  # fewer are wanted: then fewer it has to be
+        staying = await self._until_few_move(channel, staying, limit)
         if not staying or self._is_stopping or not channel.is_open:
             return channel
         self._left[channel] = staying
         channel.close_when_empty()
         return await self._open(channel.connection)
+
+    async def _until_few_move(self, channel: ConsumerChannel, staying: int, seconds: float | None) -> int:
+        """Wait until at most half of the prefetch is held besides what stays, or the time is over.
+
+        Returns:
+            How much stays: in the end all of it.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while channel.held > staying + self._prefetch // 2 and not self._is_stopping and channel.is_open:
+                    channel.few = staying + self._prefetch // 2
+                    await self._next_change()
+        except TimeoutError:
+            return channel.held  # what moved stands still by now: nobody is to wait for it
+        finally:
+            channel.few = -1
+        return staying
 
     def _fits(self, prefetch: int, window: int) -> bool:
         """Whether to go on like that: a little more of the prefetch is not worth another consumer."""

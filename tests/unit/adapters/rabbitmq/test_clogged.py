@@ -14,6 +14,7 @@ from tests.unit.adapters.rabbitmq.fake_broker import FakeSession
 @pytest.fixture(autouse=True)
 def _early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relayq.adapters.rabbitmq.consumer.CLOGGED_AFTER", 3)
+    monkeypatch.setattr("relayq.adapters.rabbitmq.consumption.LEAVE_SECONDS", 3600.0)
 
 
 async def handed_out(
@@ -94,6 +95,31 @@ async def test_a_new_channel_waits_until_half_of_what_moves_is_done(rig: Rig) ->
     await settle(broker, session, held[4:5])
     await until_consumers(session, 2)  # one stays, five move
     assert windows(session) == [10, 9]
+
+
+async def test_what_stands_still_meanwhile_stops_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relayq.adapters.rabbitmq.consumption.LEAVE_SECONDS", 0.01)
+    broker, items, session, held = await handed_out(rig, 10, prefetch=10)
+    await settle(broker, session, held[1:4])
+    await until_consumers(session, 2)
+    assert windows(session) == [10, 5]  # seven stay by now; half of the prefetch is for the others in any case
+    session.deliver(b"more")
+    assert (await items.next()).body == b"more"
+
+
+async def test_nor_does_it_when_the_window_is_to_grow(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, items, session, held = await handed_out(rig, 8, prefetch=10)
+    await settle(broker, session, held[5:])
+    await until_consumers(session, 2)
+    assert windows(session) == [10, 5]
+    for number in range(6):  # one more than half of the prefetch, and they stay
+        session.deliver(b"%d" % number)
+    await items.take(6)
+    monkeypatch.setattr("relayq.adapters.rabbitmq.consumption.LEAVE_SECONDS", 0.01)
+    await settle(broker, session, held[:5])
+    await until_consumers(session, 3)
+    assert windows(session) == [10, 5, 5]
+    assert len(set(consumers(session))) == 3
 
 
 async def test_a_channel_is_not_left_to_more_than_half_of_the_prefetch(rig: Rig) -> None:
