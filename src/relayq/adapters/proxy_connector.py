@@ -160,7 +160,9 @@ class _Handshake:
             OSError: The connection broke.
         """
         if self._proxy.scheme == "http":
-            await self._run_http(f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}")
+            # Without a zone, which means something on this machine only.
+            host = f"[{ipaddress.IPv6Address(int(address))}]" if address.version == 6 else str(address)
+            await self._run_http(f"{host}:{port}")
         else:
             await self._run_socks(address, port)
 
@@ -243,5 +245,4 @@ async def _find(host: str, port: int, source: AddressSource) -> list[IpAddress]:
         literal = ipaddress.ip_address(host)
     except ValueError:
         return [ipaddress.ip_address(result["host"]) for result in await source.resolve(host, port)]
-    # Without a zone, which means something on this machine only.
-    return [ipaddress.IPv6Address(int(literal)) if literal.version == 6 else literal]
+    return [literal]
