@@ -134,6 +134,7 @@ async def _examine(settings: Settings, options: DoctorOptions) -> list[Finding]:
     from relayq.cli.doctor.examination import examine
     from relayq.cli.doctor.machine import machine_checks
     from relayq.cli.doctor.name_servers import name_server_checks
+    from relayq.cli.doctor.proxies import proxy_checks
     from relayq.cli.doctor.stores import store_checks
 
     limit = options.limit
@@ -149,6 +150,7 @@ async def _examine(settings: Settings, options: DoctorOptions) -> list[Finding]:
                 *_broker_checks(settings, options),
                 *name_server_checks(settings, RESOLV_CONF, limit),
                 *address_checks(settings, resolver, limit),
+                *proxy_checks(settings, resolver, limit),
                 *certificate_checks(settings, limit),
                 *store_checks(settings, limit),
                 *(() if options.message is None else _dkim_checks(options.message, resolver, limit)),
