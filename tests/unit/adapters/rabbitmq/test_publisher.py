@@ -742,11 +742,11 @@ def is_blocked(broker: RabbitMqBroker) -> bool:
 
 
 async def test_waiting_for_a_blocked_broker_is_no_missing_confirm(rig: Rig) -> None:
-    timings = dataclasses.replace(QUICK, confirm_timeout=0.1)
+    timings = dataclasses.replace(QUICK, confirm_timeout=0.5)
     tasks, session = await unconfirmed(rig, 1, timings=timings)
     session.send(0, commands.Connection.Blocked("low on memory"))
     assert await soon(rig.recorder.flow.get()) is True
-    for _ in range(12):  # three times the limit
+    for _ in range(30):  # more than the limit
         await asyncio.sleep(0.025)
     assert rig.server.attempts == 1
     session.send(tasks_channel(session), commands.Basic.Ack(1))
