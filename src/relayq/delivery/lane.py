@@ -534,11 +534,6 @@ class Lane:
         self._is_crowded = False
         self._pump()
 
-    def forget_trouble(self) -> None:
-        """An operator says the host is fine again."""
-        self._down_until = self._backoff_until = self._remember_until = 0.0
-        self._pump()
-
     def _pump(self) -> None:
         """Let as many of those that wait open a connection as may."""
         for waiters in (self._fresh_waiters, self._waiters):

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
 from relayq.delivery.bodies import Bodies
+from relayq.delivery.body_moves import BodyMoves
 from relayq.delivery.decision import Decision, encode_decision
 from relayq.delivery.fitting import fit
 from relayq.delivery.ledger import LedgerEntry, OutcomeLedger
 from relayq.delivery.reporter import Finding, Reporter, Trail, with_delay_sent
+from relayq.delivery.result_queues import ResultQueueNames
 from relayq.model import Attempt, DeliveryError, Message, Outcome, ResultQueues
 from relayq.model.message_json import append_attempt, change_object, decode_members, encode_invalid_body, encode_members
 from relayq.model.secrets import strip_secrets
 from relayq.model.timestamp import format_timestamp
 from relayq.policy import storage
-from relayq.policy.retry import later
 from relayq.policy.storage import StorageRules
 from relayq.ports import (
     Broker,
@@ -34,9 +34,6 @@ from relayq.ports import (
     RecollectionKind,
 )
 
-MAX_WARNED_NAMES = 1000
-MAX_KNOWN_NAMES = 1000
-"""Combinations of queues; messages may name their own."""
 LOGGED_BYTES = 65_536
 """Of a result that can only be written to the log."""
 
@@ -83,35 +80,25 @@ class Publisher:
     ) -> None:
         self._broker = broker
         self._reporter = reporter
-        self._bodies = bodies
+        self._body_moves = BodyMoves(bodies, rules.storage, clock)
         self._journal = journal
         self._ledger = ledger
         self._clock = clock
         self._observer = observer
-        self._warned: set[str] = set()
-        self.reconfigure(rules)
+        self._names = ResultQueueNames(rules.outbox, observer)
+        self._rules = rules
 
     def reconfigure(self, rules: PublisherRules) -> None:
         """Other rules from the next outcome on."""
         self._rules = rules
-        self._reserved = ("amq.", f"{rules.outbox}.delay.", f"{rules.outbox}.park.")
-        self._poison = f"{rules.outbox}.poison"
-        self._known_usable: dict[tuple[str | None, ...], list[str]] = {}
+        self._body_moves.rules = rules.storage
+        self._names.reconfigure(rules.outbox)
 
     async def publish(
-        self,
-        item: OutboxItem,
-        entry: LedgerEntry,
-        message: Message,
-        attempt: Attempt,
-        outcome: Outcome,
-        seen_at: datetime,
-        next_at: datetime | None,
-        error: DeliveryError | None = None,
-        trail: Trail | None = None,
-        *,
-        is_last: bool = False,
-    ) -> tuple[Attempt, Outcome]:
+        self, item: OutboxItem, entry: LedgerEntry, message: Message, attempt: Attempt, outcome: Outcome,
+        seen_at: datetime, next_at: datetime | None, error: DeliveryError | None = None, trail: Trail | None = None,
+        *, is_last: bool = False,
+    ) -> tuple[Attempt, Outcome]:  # fmt: skip
         """Publish what follows from an attempt; returns attempt and outcome as published.
 
         The outcome is a failure instead of a retry when the message is too large for the broker to wait there.
@@ -143,13 +130,8 @@ class Publisher:
         publications: list[Publication] = [] if report is None else [report]
         if outcome is _RETRY:
             assert next_at is not None
-            name, value = self._due(message, next_at)
-            changes[name] = value
-            if message.seen_at is None:
-                changes["seen"] = _timestamp(seen_at)
-            if report is not None:
-                changes["dsn"] = with_delay_sent(message.members)
-            key = await self._store_for_outbox(message, seen_at)
+            changes.update(self._retry_changes(message, seen_at, next_at, is_reported=report is not None))
+            key = await self._body_moves.move_for_outbox(message, seen_at)
             copy = await self._fit_copy(self._outbox_copy(entry, message, changes, properties, next_at, key))
             if copy is None:
                 return await self._publish_without(item, entry, message, attempt, outcome, seen_at, error, trail)
@@ -168,7 +150,7 @@ class Publisher:
             return await self._publish_without(item, entry, message, attempt, outcome, seen_at, error, trail)
         is_acknowledged = self._ledger.settle(entry)
         if message.key is not None:
-            await self._tidy(message, outcome, seen_at, is_acknowledged=is_acknowledged)
+            await self._body_moves.tidy(message, outcome, seen_at, is_acknowledged=is_acknowledged)
         return attempt, outcome
 
     async def _publish_without(
@@ -190,6 +172,18 @@ class Publisher:
         cause = None if error is None else error.cause
         decision = Decision(outcome, attempt, seen_at, next_at, cause, trail.remote_mta, trail.announces_dsn)
         journal.note_decided(entry, encode_decision(decision))
+
+    def _retry_changes(
+        self, message: Message, seen_at: datetime, next_at: datetime, *, is_reported: bool
+    ) -> dict[str, bytes]:
+        """Members of a message that goes back to be tried again, besides its results."""
+        name, value = self._due(message, next_at)
+        changes = {name: value}
+        if message.seen_at is None:
+            changes["seen"] = _timestamp(seen_at)
+        if is_reported:
+            changes["dsn"] = with_delay_sent(message.members)
+        return changes
 
     def _due(self, message: Message, at: datetime) -> tuple[str, bytes]:
         """Name and raw value of the member that tells the next attempt (spec messages.md 8)."""
@@ -241,7 +235,7 @@ class Publisher:
         self, item: OutboxItem, entry: LedgerEntry, body: bytes, queues: ResultQueues, reports: list[Publication]
     ) -> None:
         fresh = item.properties
-        names = self._usable_names((queues.results, queues.failure))
+        names = self._names.usable((queues.results, queues.failure))
         publications = reports + await self._copies(names, body, fresh)
         if self._rules.invalid_queue:
             publications.append(
@@ -268,7 +262,7 @@ class Publisher:
         changes: dict[str, bytes] = {}
         if seen_at is not None and message.seen_at is None:
             changes["seen"] = _timestamp(seen_at)
-        key = await self._store_for_outbox(message, seen_at)
+        key = await self._body_moves.move_for_outbox(message, seen_at)
         due_at = self._clock.now() + timedelta(seconds=seconds)
         await self._give_back(item, entry, message, changes, due_at, reason, key)
 
@@ -277,7 +271,7 @@ class Publisher:
     ) -> None:
         """Send a message that is due, but may not go now, to a parking place; only ``seen`` is added."""
         changes = {} if message.seen_at is not None else {"seen": _timestamp(seen_at)}
-        key = await self._store_for_outbox(message, seen_at)
+        key = await self._body_moves.move_for_outbox(message, seen_at)
         await self._give_back(item, entry, message, changes, None, reason, key, parking)
 
     async def give_back_verbatim(self, item: OutboxItem, entry: LedgerEntry, seconds: float, reason: str) -> None:
@@ -313,7 +307,7 @@ class Publisher:
 
     async def delay(self, item: OutboxItem, entry: LedgerEntry, message: Message) -> None:
         """Send a message that is not due yet back until its ``delayed`` time."""
-        key = await self._store_for_outbox(message, message.seen_at)
+        key = await self._body_moves.move_for_outbox(message, message.seen_at)
         await self._give_back(item, entry, message, {}, message.delayed_at, "not due yet", key)
 
     async def _give_back(
@@ -372,7 +366,7 @@ class Publisher:
         """The results as nearly all are; ``None`` when a body has to be stored for them, or they are too large."""
         if storage.stores_for_results(message, self._rules.storage.policy):
             return None
-        queues = self._usable_names(names)
+        queues = self._names.usable(names)
         if not queues:
             return []
         left_out = storage.members_left_out(message, is_stored=False)
@@ -391,13 +385,12 @@ class Publisher:
         key: str | None,
     ) -> list[Publication]:
         """``key`` is where the content was moved to already, ``None`` when it was not."""
-        queues = self._usable_names(names)
+        queues = self._names.usable(names)
         if not queues:
             return []
         if storage.stores_for_results(message, self._rules.storage.policy):
             if key is None:
-                expire_at = storage.expiry_for_results(message, self._clock.now(), seen_at, self._rules.storage)
-                key = await self._store(message, expire_at)
+                key = await self._body_moves.move_for_results(message, seen_at)
             if key is not None:
                 changes = {**changes, "key": _quoted(key)}
         else:
@@ -440,37 +433,6 @@ class Publisher:
         self._observer.warn("publisher", "a result is larger than the broker takes: its mime was left out")
         return encode_members(members, changes, _MIME_ONLY)
 
-    def _usable_names(self, names: tuple[str | None, ...]) -> list[str]:
-        """Queues to publish to, each once; a result on the outbox or in a delay queue would be mailed again."""
-        usable = self._known_usable.get(names)
-        if usable is None:
-            if len(self._known_usable) >= MAX_KNOWN_NAMES:
-                self._known_usable.clear()
-            usable = self._known_usable[names] = self._choose_usable(names)
-        return usable
-
-    def _choose_usable(self, names: tuple[str | None, ...]) -> list[str]:
-        outbox = self._rules.outbox
-        usable: list[str] = []
-        for name in names:
-            if not name or name in usable:
-                continue
-            if name == outbox or self._is_reserved(name):
-                self._warn_reserved(name)
-                continue
-            usable.append(name)
-        return usable
-
-    def _is_reserved(self, name: str) -> bool:
-        """A queue that is the broker's or our own besides the outbox."""
-        return name.startswith(self._reserved) or name == self._poison
-
-    def _warn_reserved(self, name: str) -> None:
-        """Once per name: every message of a producer may name it."""
-        if name not in self._warned and len(self._warned) < MAX_WARNED_NAMES:
-            self._warned.add(name)
-            self._observer.warn("publisher", f"result queue {name!r} is reserved: nothing is published to it")
-
     async def _settle(self, item: OutboxItem, entry: LedgerEntry, publications: list[Publication]) -> bool:
         """Publish and acknowledge; false when the broker had taken the message back by then."""
         await self._broker.settle(item, publications)
@@ -497,10 +459,10 @@ class Publisher:
             return None
         try:
             report = await self._reporter.write(item, finding, action, self._broker.max_publish_bytes)
-            if self._is_reserved(report.queue):
-                self._warn_reserved(report.queue)
+            if self._names.is_reserved(report.queue):
+                self._names.warn_of(report.queue)
                 return None
-            key = await self._store_for_outbox(report.as_message(), None)
+            key = await self._body_moves.move_for_outbox(report.as_message(), None)
             body = report.encode(key)
         except Exception as failure:  # an accepted message must not be sent again because nobody can be told of it
             self._observer.crash("reporter", failure)
@@ -518,39 +480,6 @@ class Publisher:
         if recalled is None or recalled.kind is not RecollectionKind.DECIDED:
             return False
         return not self._ledger.supersede(entry, recalled.report_id)
-
-    # --- bodies in the store ----------------------------------------------------------------------------------------
-
-    async def _store_for_outbox(self, message: Message, seen_at: datetime | None) -> str | None:
-        """Move the content of a copy for the outbox, if it is to be; returns its key, ``None`` when it stays inline."""
-        rules = self._rules.storage
-        if not storage.stores_for_outbox(message, rules.policy):
-            return None
-        return await self._store(message, storage.expiry_of(message, self._clock.now(), seen_at, rules))
-
-    async def _store(self, message: Message, expire_at: datetime) -> str | None:
-        if self._bodies is None:
-            return None
-        body = storage.stored_form(message)
-        if body is None:
-            return None
-        key = f"mta-{uuid.uuid4().hex}"
-        return key if await self._bodies.save(key, body, expire_at) else None
-
-    async def _tidy(self, message: Message, outcome: Outcome, seen_at: datetime, *, is_acknowledged: bool) -> None:
-        """What is left to do about a stored body once its message is settled (spec storage.md 5)."""
-        bodies, key, rules = self._bodies, message.key, self._rules.storage
-        if bodies is None or key is None:
-            return
-        now = self._clock.now()
-        if outcome is Outcome.RETRY:
-            if storage.needs_longer_life(message, seen_at, rules):
-                await bodies.prolong(key, storage.expiry_of(message, now, seen_at, rules))
-        elif storage.keeps_body(message, rules.policy):
-            await bodies.prolong(key, later(now, rules.ttl))
-        elif is_acknowledged and storage.deletes_body(message, rules.policy):
-            # Not acknowledged means that it will be handed out again, perhaps to somebody who then needs the body.
-            await bodies.delete(key)
 
 
 def mark_doubtful(body: bytes) -> bytes:

@@ -465,13 +465,6 @@ def test_one_old_problem_does_not_keep_a_lane_in_memory(yard: Yard) -> None:
     assert yard.lane_to("192.0.2.1") is not yard.lane
 
 
-def test_an_operator_can_lift_a_mark(yard: Yard) -> None:
-    yard.acquire()
-    yard.fails(lost())
-    yard.lane.forget_trouble()
-    assert not yard.acquire().done()
-
-
 # --- the end --------------------------------------------------------------------------------------------------------
 
 
