@@ -104,11 +104,13 @@ class MessageEncoder:
         self._delay_queues = tuple(delay_queue(options.outbox, seconds) for seconds in self._ladder)
         self._delay_prefix = f"{options.outbox}.delay."
         self._blocks: dict[Properties, bytes] = {}
+        self._latest: tuple[Properties | None, bytes] = (None, b"")
 
     def reconfigure(self, options: RabbitMqOptions) -> None:
         """Other options for what is encoded from now on."""
         self._options = options
         self._blocks.clear()
+        self._latest = (None, b"")
 
     def queue_for(self, pending: PendingPublish) -> str:
         """Where a publication goes now."""
@@ -139,6 +141,8 @@ class MessageEncoder:
         if pending.is_compressed or not has_priority or copy_id:
             encoding = "gzip" if pending.is_compressed else None
             return self._encode(properties, encoding, has_priority=has_priority, copy_id=copy_id)
+        if properties is self._latest[0]:  # of the same message, or one like it: the digest of a record costs more
+            return self._latest[1]
         block = self._blocks.get(properties)
         if block is None:
             block = self._encode(properties, None, has_priority=True)
@@ -146,6 +150,7 @@ class MessageEncoder:
                 if len(self._blocks) >= CACHED_BLOCKS:
                     self._blocks.clear()
                 self._blocks[properties] = block
+        self._latest = (properties, block)
         return block
 
     def _encode(
