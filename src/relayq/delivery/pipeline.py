@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from relayq.delivery.admission import Admission, Ticket
+from relayq.delivery.attempts import expired, failed_attempt
 from relayq.delivery.bodies import STORE_IS_DOWN, STORE_PAUSE_SECONDS, Bodies
 from relayq.delivery.composer import Composer, Content, Draft
 from relayq.delivery.lane import HostDownError, Lane, Route
@@ -39,11 +40,8 @@ from relayq.model import (
     Reply,
     ResultType,
     Scope,
-    TimedOut,
-    describe_octets,
 )
 from relayq.policy.egress import allowed_egress_ips, families_of, order_egress_ips
-from relayq.policy.local_codes import local_code
 from relayq.policy.retry import RetryRules, choose_failure, decide_outcome
 from relayq.policy.routing import Candidate, Target
 from relayq.policy.storage import has_content
@@ -526,58 +524,6 @@ class Pipeline:
     def _nothing_to_bind(self, message: Message, reason: str = "no local address is usable") -> DeliveryError:
         # The message's own addresses fail again in the same way; the configuration's can be repaired.
         return Refused(DeliveryState.BIND, Scope.SESSION, reason, is_final=message.ips is not None)
-
-
-def failed_attempt(
-    error: DeliveryError,
-    at: datetime,
-    *,
-    local_codes: bool = False,
-    connect_ips: bool = False,
-    number: int | None = None,
-) -> Attempt:
-    """The result entry of a failure; members as in spec results.md 5.1.
-
-    Args:
-        error: What ended the attempt.
-        at: When.
-        local_codes: Give a failure without a reply a code of our own.
-        connect_ips: Name the addresses of a connection that was not established.
-        number: Which attempt it is, for an extended result; ``None`` for a basic one.
-    """
-    code, status, description = None, None, None
-    egress_ip, remote_ip = error.egress_ip, error.remote_ip
-    if connect_ips and error.attempted is not None:
-        egress_ip, remote_ip = error.attempted
-    if error.reply is not None:
-        code, status, description = error.reply.code, error.reply.status, error.reply.description
-    elif error.received is not None:
-        description = describe_octets(error.received)
-    elif local_codes:
-        code, status, description = local_code(error)
-    return Attempt(
-        state=error.state,
-        result=error.result,
-        at=at,
-        egress_ip=egress_ip,
-        remote_ip=remote_ip,
-        ordinal=error.ordinal,
-        code=code,
-        status=status,
-        description=description,
-        extra=() if number is None else _extended(error, number),
-    )
-
-
-def _extended(error: DeliveryError, number: int) -> tuple[tuple[str, object], ...]:
-    """Further members of the result of a failure (spec results.md 10)."""
-    tried = () if error.was_tried else (("tried", False),)
-    return (*error.details, ("attempt", number), *tried)
-
-
-def expired(reason: str) -> DeliveryError:
-    """``amqp/timeout``."""
-    return TimedOut(DeliveryState.AMQP, Scope.MESSAGE, reason)
 
 
 def _added_octets(job: Job, content: Content) -> int:

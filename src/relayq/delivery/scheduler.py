@@ -17,12 +17,13 @@ import msgspec
 
 from relayq.compose import HeaderError, read_header_edits
 from relayq.delivery.admission import HELD_TOO_LONG, OVER_CAPACITY, Admission
+from relayq.delivery.attempts import expired, failed_attempt
 from relayq.delivery.bodies import STORE_IS_DOWN, STORE_PAUSE_SECONDS, Bodies
 from relayq.delivery.decision import Decision, decode_decision
 from relayq.delivery.ledger import Knowledge, LedgerEntry, OutcomeLedger, is_unique, key_of
 from relayq.delivery.pace import SHARE_OCTETS, Share
 from relayq.delivery.parked import ParkedDestinations, parking_of
-from relayq.delivery.pipeline import COPIES, Job, Pipeline, expired, failed_attempt
+from relayq.delivery.pipeline import COPIES, Job, Pipeline
 from relayq.delivery.publisher import Publisher, mark_doubtful
 from relayq.delivery.reporter import salvage_message
 from relayq.delivery.session_pool import SessionPool

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from relayq.adapters.memory import ManualClock, MemoryChannel, RecordingObserver
+from relayq.delivery.attempts import expired, failed_attempt
 from relayq.delivery.ledger import OutcomeLedger
-from relayq.delivery.pipeline import expired, failed_attempt
 from relayq.delivery.publisher import Publisher, PublisherRules
 from relayq.model import (
     Attempt,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from relayq.delivery.pipeline import _was_dead, expired, failed_attempt
+from relayq.delivery.attempts import expired, failed_attempt
+from relayq.delivery.pipeline import _was_dead
 from relayq.model import (
     ConnectionLost,
     DeliveryError,
