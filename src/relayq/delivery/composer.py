@@ -109,6 +109,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         octets: CRLF line ends, no NUL, before dot-stuffing.
+        lead: Signatures in front of a large one, which is not copied for them.
         has_8bit: There are octets above 127.
         has_utf8_headers: Some of them in the header.
         force: Where a step fails, do without it.
@@ -117,6 +118,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     octets: bytes
+    lead: bytes = b""
     has_8bit: bool = False
     has_utf8_headers: bool = False
     force: bool = False

@@ -8,6 +8,7 @@ commands (spec delivery.md 13.1 gives the limits).
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -44,6 +45,8 @@ _HOST_STATES = AUTH_STATES | {DeliveryState.INTRO, DeliveryState.EHLO, DeliveryS
 _UNTRANSFERRED = frozenset((DeliveryState.MAILFROM, DeliveryState.RCPTTO))
 _MESSAGE = DeliveryState.MESSAGE
 _READ_LIMIT = 1 << 16
+_WRITTEN_OCTETS = 1 << 18
+"""Given to the transport at a time."""
 _PROGRESS = (Ready, StartTls, Delivered, RecipientAccepted)
 """Events that lead on; made once, because a union of types is made anew wherever it is written."""
 BeforeContent = Callable[[], Awaitable[object] | None]
@@ -155,6 +158,7 @@ class Session(asyncio.Protocol):
         self._attempt_deadline: float | None = None
         self._idle_seconds: float | None = None
         self._is_write_paused = False
+        self._unsent: deque[memoryview] = deque()
         self._unwritten = 0
         self._is_quitting = False
         self._unclaimed: Event | None = None
@@ -207,6 +211,7 @@ class Session(asyncio.Protocol):
         if self.is_closed:
             return
         self.is_closed = True
+        self._unsent.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -225,6 +230,7 @@ class Session(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The peer took enough."""
         self._is_write_paused = False
+        self._feed()
         self._move_deadline()
 
     def _advance(self) -> None:
@@ -253,8 +259,30 @@ class Session(asyncio.Protocol):
         transport = self._transport
         assert transport is not None
         for piece in out:
-            self._sent += len(piece)
-            transport.write(piece)
+            size = len(piece)
+            self._sent += size
+            if size <= _WRITTEN_OCTETS and not self._unsent:
+                transport.write(piece)
+            else:
+                self._unsent.append(memoryview(piece))
+        if self._unsent:
+            self._feed()
+
+    def _feed(self) -> None:
+        """Give the transport as much of a large content as it wants: with TLS all it has is there twice more."""
+        unsent, transport = self._unsent, self._transport
+        while unsent and not self._is_write_paused and not self.is_closed:
+            assert transport is not None
+            piece = unsent.popleft()
+            if len(piece) > _WRITTEN_OCTETS:
+                unsent.appendleft(piece[_WRITTEN_OCTETS:])
+            transport.write(piece[:_WRITTEN_OCTETS])
+
+    @property
+    def _unwritten_now(self) -> int:
+        """Octets the peer did not take yet."""
+        assert self._transport is not None
+        return self._transport.get_write_buffer_size() + sum(map(len, self._unsent))
 
     def _may_send_content(self, out: list[bytes]) -> bool:
         """Whether content may leave now; false when it never will, or has to wait for its note in the journal."""
@@ -310,7 +338,7 @@ class Session(asyncio.Protocol):
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             self._waiter = None
-            if (self._is_write_paused or self._held is not None) and isinstance(event, Delivered):
+            if (self._is_write_paused or self._unsent or self._held is not None) and isinstance(event, Delivered):
                 # Agreement to content that is still in our own buffer is no agreement.
                 event = Broken(_MESSAGE, ResultType.INVALID, reply=event.reply)
             waiter.set_result(event)
@@ -334,8 +362,7 @@ class Session(asyncio.Protocol):
         if self._is_quitting:
             seconds = self._timeouts.quit
         elif self._is_write_paused:
-            assert self._transport is not None
-            self._unwritten = self._transport.get_write_buffer_size()
+            self._unwritten = self._unwritten_now
             seconds = self._timeouts.block
         elif self._idle_seconds is not None:
             seconds = self._idle_seconds
@@ -382,9 +409,8 @@ class Session(asyncio.Protocol):
 
     def _makes_progress(self, now: float) -> bool:
         """Whether the peer took octets since the deadline was last moved, and the attempt may go on."""
-        assert self._transport is not None
         has_time = self._attempt_deadline is None or now < self._attempt_deadline
-        return has_time and self._transport.get_write_buffer_size() < self._unwritten
+        return has_time and self._unwritten_now < self._unwritten
 
     def _timed_out(self, now: float) -> TimedOut:
         state = self.client.state
@@ -589,6 +615,7 @@ class Session(asyncio.Protocol):
         """Close the connection at once."""
         if self._transport is not None and not self.is_closed:
             self._transport.abort()
+            self._unsent.clear()
             # The pool must not hand it out between now and connection_lost, which comes with the next loop turn.
             self._is_quitting = True
 

@@ -88,6 +88,7 @@ class SmtpClient(Opening):
         self.positive_reply_seen = False
         self._transaction: Transaction | None = None
         self._content: bytes | None = None
+        self._lead = b""
         self._mail_line = b""
         self._rcpt_line = b""
         self._is_plain = False
@@ -111,6 +112,7 @@ class SmtpClient(Opening):
             self._events.append(Ready())
             return
         self._is_plain = False
+        self._lead = transaction.lead
         self._encode_envelope(transaction, transaction.content)
         self._transaction = transaction
         self._content = transaction.content
@@ -170,7 +172,7 @@ class SmtpClient(Opening):
         self._reset()
 
     def _encode_envelope(self, transaction: Transaction, content: bytes | None) -> None:
-        size = None if content is None else len(content)
+        size = None if content is None else len(self._lead) + len(content)
         mail_line = encode_mail(transaction, self.capabilities, size, plain=self._is_plain)
         self._rcpt_line = encode_rcpt(transaction, self.capabilities, plain=self._is_plain)
         self._mail_line = mail_line
@@ -211,7 +213,8 @@ class SmtpClient(Opening):
         if self._uses_bdat():
             content = self._content
             assert content is not None  # the content is there before this is called
-            self._send(_CONTENT, b"BDAT %d LAST\r\n%b" % (len(content), content))
+            self._send(_CONTENT, b"BDAT %d LAST\r\n" % (len(self._lead) + len(content)))
+            self._out += (self._lead, content)
         else:
             self._send(_DATA, commands.DATA)
 
@@ -221,7 +224,10 @@ class SmtpClient(Opening):
     def _put_content(self) -> None:
         assert self._content is not None  # DATA is sent only with the content at hand
         content = stuff_dots(self._content)
-        if len(content) <= _JOINED_OCTETS:
+        if self._lead:
+            self._send(_CONTENT, self._lead)
+            self._out += (content, commands.END_OF_DATA)
+        elif len(content) <= _JOINED_OCTETS:
             self._send(_CONTENT, content + commands.END_OF_DATA)
         else:
             self._send(_CONTENT, content)

@@ -36,6 +36,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
         recipient: Forward-path.
         content: Final octets with CRLF line ends, before dot-stuffing; ``None`` when they are loaded only after the
             recipient was accepted (spec delivery.md 12.3).
+        lead: Octets in front of the content, whole lines of a header: a large content is not copied to get signatures.
         has_8bit: The content has octets above 127; without meaning while it is not loaded.
         has_utf8_headers: The content's header has raw UTF-8: SMTPUTF8 is asked for when offered, but not required, as
             it is by an address with a non-ASCII local part.
@@ -46,6 +47,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     sender: EmailAddress | None
     recipient: EmailAddress
     content: bytes | None = None
+    lead: bytes = b""
     has_8bit: bool = False
     has_utf8_headers: bool = False
     dsn: DsnOptions | None = None

@@ -32,6 +32,7 @@ class FakeTransport(asyncio.Transport):
         super().__init__({"sockname": local, "peername": remote})
         self.written = bytearray()
         self.unsent = 0
+        self.high_water: int | None = None
         self.is_aborted = False
         self.protocol: Session | None = None
         self._loop = loop
@@ -39,6 +40,11 @@ class FakeTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.is_aborted, "written to a closed connection"
         self.written += data
+        if self.high_water is not None:
+            self.unsent += len(data)
+            if self.unsent > self.high_water:
+                assert self.protocol is not None
+                self.protocol.pause_writing()
 
     def get_write_buffer_size(self) -> int:
         return self.unsent
@@ -441,6 +447,52 @@ def test_agreement_to_content_that_is_not_out_is_none(stage: Stage) -> None:
     stage.say(b"250 queued")
     assert cell(task) == (DeliveryState.MESSAGE, ResultType.INVALID, Scope.SESSION)
     assert stage.transport.is_aborted
+
+
+def sending_much(stage: Stage) -> tuple[asyncio.Task[Reply], bytes]:
+    """The transport has as much of a large content as it wants."""
+    stage.open()
+    content = b"".join(b"line %07d\r\n" % number for number in range(200_000))
+    stage.transport.high_water = 300_000
+    task = stage.send(content)
+    stage.say(b"250 ok", b"250 ok")
+    stage.transport.written.clear()
+    stage.say(b"354 go")
+    return task, content + b".\r\n"
+
+
+def test_a_large_content_is_given_to_the_transport_as_it_goes_out(stage: Stage) -> None:
+    task, expected = sending_much(stage)
+    assert len(stage.transport.written) <= 600_000
+    turns = 0
+    while stage.transport.unsent:
+        stage.transport.unsent = 0
+        stage.session.resume_writing()
+        turns += 1
+    assert turns > 3
+    assert bytes(stage.transport.written) == expected
+    stage.say(b"250 queued")
+    assert task.result().code == 250
+
+
+def test_what_the_transport_did_not_get_yet_is_not_out(stage: Stage) -> None:
+    task, _ = sending_much(stage)
+    stage.transport.unsent = 0
+    stage.session._is_write_paused = False
+    stage.say(b"250 queued")
+    assert cell(task) == (DeliveryState.MESSAGE, ResultType.INVALID, Scope.SESSION)
+    stage.session.resume_writing()  # nothing is written to a connection that is given up
+
+
+def test_progress_is_what_goes_out_of_all_there_is(stage: Stage) -> None:
+    task, _ = sending_much(stage)
+    for _ in range(3):
+        stage.transport.unsent -= 1000
+        stage.pass_time(79)
+    assert not task.done()
+    for _ in range(2):
+        stage.pass_time(81)
+    assert cell(task) == (DeliveryState.MESSAGE, ResultType.TIMEOUT, Scope.SESSION)
 
 
 def test_a_refusal_of_content_that_is_not_out_counts(stage: Stage) -> None:
