@@ -229,7 +229,7 @@ async def _compose(composer: Composer, message: Message, options: RenderOptions)
             content = await composer.complete(content)
         if not options.is_signed:
             content = msgspec.structs.replace(content, keys=())  # those in the object
-        return (await composer.finish(content, Capabilities(eight_bit_mime=True))).octets
+        return (await composer.finish(content, Capabilities(eight_bit_mime=True))).whole
     except DeliveryError as error:
         code = ExitCode.TRY_AGAIN if isinstance(error, TimedOut) else ExitCode.BAD_INPUT
         raise CommandFailed(code, f"{_name(options.file)}: {error}") from None

@@ -46,6 +46,10 @@ def simple_body(body: bytes) -> bytes:
     return _without_last_breaks(body) + b"\r\n"
 
 
+_LARGE_OCTETS = 1 << 17
+"""Of a body from here on, and of its lines at a time."""
+
+
 def relaxed_body(body: bytes) -> bytes:
     """A body without blanks at line ends, runs of blanks collapsed, no empty lines at its end; maybe nothing at all."""
     if not body.endswith(b"\r\n"):
@@ -71,4 +75,37 @@ def body_hash(message: bytes, start: int, canonicalization: str) -> bytes:
         if len(message) - start > 4 and message.endswith(b"\r\n") and not message.endswith(b"\r\n\r\n"):
             return hashlib.sha256(memoryview(message)[start:]).digest()
         return hashlib.sha256(simple_body(message[start:])).digest()
+    if len(message) - start > _LARGE_OCTETS:
+        return _relaxed_hash(memoryview(message)[start:], message, start)
     return hashlib.sha256(relaxed_body(message[start:])).digest()
+
+
+def _relaxed_hash(body: memoryview, message: bytes, start: int) -> bytes:
+    """The same of a large body, some lines at a time: each step of `relaxed_body` would make a whole copy of it."""
+    digest = hashlib.sha256()
+    at, breaks, is_empty = 0, 0, True
+    while at < len(body):
+        line_end = message.find(b"\r\n", start + at + _LARGE_OCTETS - 2)
+        end = len(body) if line_end < 0 else line_end + 2 - start
+        lines = bytes(body[at:end])
+        at = end
+        if not lines.endswith(b"\r\n"):
+            lines += b"\r\n"
+        lines = collapse_blanks(lines).replace(b" \r\n", b"\r\n")
+        kept = _without_last_breaks(lines)
+        if kept:
+            _add_breaks(digest, breaks)
+            digest.update(kept)
+            breaks, is_empty = 0, False
+        breaks += (len(lines) - len(kept)) // 2
+    if not is_empty:
+        digest.update(b"\r\n")
+    return digest.digest()
+
+
+def _add_breaks(digest: hashlib._Hash, count: int) -> None:
+    """Empty lines that turned out not to be the last ones."""
+    while count:
+        some = min(count, _LARGE_OCTETS)
+        digest.update(b"\r\n" * some)
+        count -= some

@@ -125,6 +125,11 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[SigningKey, ...] = ()
     arrival: Arrival | None = NEW
 
+    @property
+    def whole(self) -> bytes:
+        """All that is sent, in one piece."""
+        return self.lead + self.octets if self.lead else self.octets
+
 
 class Draft(msgspec.Struct, frozen=True):
     """A message that needs to download something before it can be made.
@@ -445,9 +450,12 @@ class Composer:
         is_taken = self._is_taken(content, capabilities)
         if not is_taken or (self._rules.long_lines != "keep" and has_long_line(octets)):
             octets = await self._convert(content, to_seven_bit=not is_taken)
+        lead = b""
         if content.keys:
-            octets = await self._sign(octets, content)
-        return msgspec.structs.replace(content, octets=octets, has_8bit=not octets.isascii(), keys=())
+            lead, octets = await self._sign(octets, content)
+            if len(octets) <= _LARGE_OCTETS:
+                lead, octets = b"", lead + octets
+        return msgspec.structs.replace(content, octets=octets, lead=lead, has_8bit=not octets.isascii(), keys=())
 
     async def _convert(self, content: Content, *, to_seven_bit: bool) -> bytes:
         """The octets as the peer and the operator want them; large ones are left to the workshop."""
@@ -463,8 +471,8 @@ class Composer:
         assert isinstance(outcome, Failed)
         raise _impossible(outcome.reason)
 
-    async def _sign(self, octets: bytes, content: Content) -> bytes:
-        """The content with an ARC set and DKIM signatures, as far as there are keys for them."""
+    async def _sign(self, octets: bytes, content: Content) -> tuple[bytes, bytes]:
+        """DKIM signatures, and the content with an ARC set, as far as there are keys for them."""
         try:
             if content.arrival is not None and any("arc" in key.protocols for key in content.keys):
                 octets = await self._seal(octets, content, content.arrival)
@@ -477,7 +485,7 @@ class Composer:
             signatures = await self._calculate(prepared)
         except ComposeError as error:
             raise _impossible(f"dkim: {error}") from None
-        return signatures + octets
+        return signatures, octets
 
     async def _seal(self, octets: bytes, content: Content, arrival: Arrival) -> bytes:
         now, host_name = self._clock.now(), self._rules.making.responsive.host_name

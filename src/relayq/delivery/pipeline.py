@@ -452,7 +452,7 @@ class Pipeline:
         note = None if self._journal is None else partial(self._note_sending, self._journal, job.entry)
         transaction = _transaction(job.message, ready, self._rules.dsn)
         if ready is not None:
-            job.trail.octets = ready.octets
+            job.trail.octets, job.trail.lead = ready.octets, ready.lead
             return session.transact(transaction, deadline, before_content=note)
         assert isinstance(content, StoredContent)
         return session.transact(transaction, deadline, partial(self._load, job, content, session), note)
@@ -468,8 +468,8 @@ class Pipeline:
     async def _load(self, job: Job, content: StoredContent, session: Session) -> bytes:
         """Octets for a peer that accepted the recipient; it may be gone by the time they are there."""
         final = await self._composer.finish(await content.load(), session.client.capabilities)
-        job.trail.octets = final.octets
-        return final.octets
+        job.trail.octets = octets = final.whole
+        return octets
 
     async def _finish(self, content: Content, session: Session) -> Content:
         """What depends on the peer; nothing was sent for this message yet, so a failure leaves the session usable."""
@@ -558,6 +558,7 @@ def _transaction(message: Message, content: Content | None, configured: DsnOptio
         sender=message.sender,
         recipient=message.recipient,
         content=None if content is None else content.octets,
+        lead=b"" if content is None else content.lead,
         has_8bit=content is not None and content.has_8bit,
         has_utf8_headers=content is not None and content.has_utf8_headers,
         dsn=relayed_wishes(message.dsn, configured),

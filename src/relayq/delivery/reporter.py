@@ -38,12 +38,14 @@ class Trail(msgspec.Struct, kw_only=True):
 
     Attributes:
         octets: Content as sent, or as it was going to be sent.
+        lead: What goes in front of it.
         reply: The one that accepted it.
         remote_mta: Name of the server that did.
         announces_dsn: That server offers DSN.
     """
 
     octets: bytes | None = None
+    lead: bytes = b""
     reply: Reply | None = None
     remote_mta: str | None = None
     announces_dsn: bool = False
@@ -183,7 +185,8 @@ class Reporter:
     async def _content(self, finding: Finding) -> bytes | None:
         """As sent, else as it came, else as stored; ``None`` when it cannot be had."""
         message = finding.message
-        octets = message.read_mime() if finding.trail.octets is None else finding.trail.octets
+        trail = finding.trail
+        octets = message.read_mime() if trail.octets is None else trail.lead + trail.octets
         if octets is None and not has_content(message):
             octets = await self._load(finding)
         return None if octets is None else normalise_line_ends(octets.replace(b"\0", b""))

@@ -536,7 +536,7 @@ class Session(asyncio.Protocol):
         client, is_ready = self.client, self.is_ready
         if is_ready:
             client.begin(transaction)
-            self._content_octets = len(transaction.content or b"")
+            self._content_octets = len(transaction.lead) + len(transaction.content or b"")
         self._attempt_deadline = attempt_deadline
         waiter = self._wait()
         if is_ready:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import itertools
+import tracemalloc
 
 import pytest
 
+from relayq.compose import canonical
 from relayq.compose.canonical import body_hash, relaxed_body, relaxed_field, simple_body, simple_field
 
 
@@ -83,3 +87,24 @@ def test_relaxed_fields(field: bytes, relaxed: bytes) -> None:
 def test_simple_fields_stay_as_they_are() -> None:
     assert simple_field(b"A : Y\t\r\n\tZ  \r\n") == b"A : Y\t\r\n\tZ  \r\n"
     assert simple_field(b"A: x") == b"A: x\r\n"
+
+
+@pytest.mark.parametrize("octets", [3, 4, 7])
+def test_a_large_body_has_the_same_hash_wherever_it_is_cut(monkeypatch: pytest.MonkeyPatch, octets: int) -> None:
+    monkeypatch.setattr(canonical, "_LARGE_OCTETS", octets)
+    pieces = (b"\r\n", b"a", b" \t", b"\r", b"\n", b"")
+    for parts in itertools.product(pieces, repeat=5):
+        body = b"".join(parts)
+        for whole in (body, b"\r\n" + body, b"ab\r\n\r\n" + body + b"\r\n\r\n"):
+            expected = hashlib.sha256(relaxed_body(whole)).digest()
+            assert body_hash(b"From: x\r\n\r\n" + whole, 11, "relaxed") == expected, whole
+
+
+def test_a_large_body_is_not_copied_as_a_whole() -> None:
+    body = b"From: x\r\n\r\n" + b"some words  in a line\r\n" * 200_000
+    tracemalloc.start()
+    try:
+        body_hash(body, 11, "relaxed")
+        assert tracemalloc.get_traced_memory()[1] < len(body) // 2
+    finally:
+        tracemalloc.stop()

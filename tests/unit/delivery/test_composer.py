@@ -6,6 +6,7 @@ import base64
 import email
 import json
 import re
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn, cast
@@ -215,7 +216,7 @@ def test_raw_utf8_in_the_header_is_told_to_the_dialogue() -> None:
 async def _final(octets: bytes, *, force: bool = False, **rules: Any) -> bytes:
     made = composer(**rules)
     content = made.prepare_now(with_facts(mime=octets, force=force))
-    return (await made.finish(content, TAKES_8BIT)).octets
+    return (await made.finish(content, TAKES_8BIT)).whole
 
 
 async def test_long_lines_are_kept_wrapped_or_refused() -> None:
@@ -283,9 +284,40 @@ async def test_signatures_are_put_on_top_of_what_goes_out() -> None:
     content = COMPOSER.prepare_now(with_facts(mime=LETTER, dkim=keys))
     assert not COMPOSER.is_final(content, TAKES_8BIT)
 
-    signed = (await COMPOSER.finish(content, TAKES_8BIT)).octets
+    signed = (await COMPOSER.finish(content, TAKES_8BIT)).whole
     assert signed.startswith(b"DKIM-Signature: v=1; a=ed25519-sha256;")
     assert signed.endswith(LETTER)
+
+
+async def test_a_large_content_is_not_copied_to_get_signatures() -> None:
+    keys = raw([{"domain": "example.com", "selector": "brisbane", "key": SEED, "canonicalization": "relaxed/relaxed"}])
+    large = LETTER + b"Hello  there\r\n" * 20_000
+    made = composer()
+    content = made.prepare_now(with_facts(mime=large, dkim=keys))
+    signed = await made.finish(content, TAKES_8BIT)
+    made.close()
+    assert signed.octets is content.octets
+    assert signed.lead.startswith(b"DKIM-Signature: v=1;")
+    assert signed.whole == signed.lead + large
+    assert made.is_final(signed, TAKES_8BIT)
+
+
+@pytest.mark.parametrize("kind", ["string", "line feeds", "attachment"])
+def test_composing_a_large_message_takes_what_it_makes(kind: str) -> None:
+    """Beside the JSON it came in; the goal is three times its size altogether."""
+    lines, facts = "a line of a mail that is as long as the lines of mails are, more or less\r\n" * 70_000, {}
+    if kind == "attachment":
+        files = [{"name": "a.zip", "data": base64.b64encode(b"x" * 2_000_000).decode()}]
+        facts = {"mime_object": raw({"from": "a@x.test", "text": "x", "attachments": files})}
+    else:
+        facts = {"large_mime": raw(lines if kind == "string" else lines.replace("\r\n", "\n"))}
+    made = composer()
+    tracemalloc.start()
+    try:
+        content = made.prepare_now(with_facts(mime=None, **facts))
+        assert tracemalloc.get_traced_memory()[1] < 1.6 * len(content.octets)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -297,7 +329,7 @@ async def test_rsa_signs_in_a_thread_where_that_helps(
     made = PreparesNow(ComposerRules(), lambda component, text: None, spare_cores)
     keys = [{"domain": "example.com", "selector": f"s{number}", "key": rsa_key} for number in range(signatures)]
     content = made.prepare_now(with_facts(mime=LETTER, dkim=raw(keys)))
-    signed = (await made.finish(content, TAKES_8BIT)).octets
+    signed = (await made.finish(content, TAKES_8BIT)).whole
     made.close()
     assert signed.count(b"a=rsa-sha256") == signatures
     assert signed.endswith(LETTER)
@@ -585,7 +617,7 @@ async def test_a_large_message_is_hashed_in_a_thread() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(made._threads, "do", counting)
-        signed = (await made.finish(content, TAKES_8BIT)).octets
+        signed = (await made.finish(content, TAKES_8BIT)).whole
     made.close()
     assert len(done) == 1
     assert signed.startswith(b"DKIM-Signature: v=1; a=ed25519-sha256;")

@@ -242,3 +242,30 @@ def test_content_too_big_is_not_announced_to_a_peer_that_takes_no_parameters() -
     client.receive_data(b"250 ok\r\n")
     client.provide_content(b"x" * 20 + b"\r\n")
     assert client.data_to_send() == b"RSET\r\n"
+
+
+@pytest.mark.parametrize(
+    "extensions", [b"", b"250-PIPELINING\r\n", b"250-CHUNKING\r\n", b"250-PIPELINING\r\n250-CHUNKING\r\n"]
+)
+def test_what_leads_the_content_is_part_of_it(extensions: bytes) -> None:
+    client = SmtpClient(ehlo_name="mta.test", tls=TlsMode.NEVER, use_bdat=True)
+    client.receive_data(b"220 mx\r\n")
+    events(client)
+    client.data_to_send()
+    client.receive_data(b"250-mx\r\n" + extensions + b"250 SIZE 1000\r\n")
+    events(client)
+    client.data_to_send()
+    client.begin(
+        Transaction(sender=MAIL.sender, recipient=MAIL.recipient, content=b".dot\r\n", lead=b"DKIM-Signature: x\r\n")
+    )
+    sent = b""
+    for reply in (b"250 ok\r\n", b"250 ok\r\n", b"" if b"CHUNKING" in extensions else b"354 go\r\n"):
+        sent += client.data_to_send()
+        client.receive_data(reply or b"250 ok\r\n")
+        events(client)
+    sent += client.data_to_send()
+    assert b" SIZE=25\r\n" in sent
+    if b"CHUNKING" in extensions:
+        assert sent.endswith(b"BDAT 25 LAST\r\nDKIM-Signature: x\r\n.dot\r\n")
+    else:
+        assert sent.endswith(b"\r\nDKIM-Signature: x\r\n..dot\r\n.\r\n")
