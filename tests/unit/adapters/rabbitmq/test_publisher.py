@@ -673,7 +673,7 @@ async def test_no_confirm_for_too_long_is_a_loss(rig: Rig) -> None:
 
 async def test_a_one_shot_command_gives_up(rig: Rig) -> None:
     rig.server.script.confirm = False
-    broker, session = await rig.open(queues=("results",), time_limit=0.1)
+    broker, session = await rig.open(queues=("results",), time_limit=1.0)
     task = publish(broker, result(b"x"))
     await published(session, 1)
     await rig.server.stop()
