@@ -67,7 +67,7 @@ async def test_a_thousand_who_want_the_same_at_the_same_time_ask_once(desk: Desk
     assert desk.downloads.counts.shared == 999
     assert desk.downloads.known([file()]) is None
     await desk.get()
-    assert desk.web.asked == [A, A]
+    assert (desk.web.asked, desk.opened) == ([A, A], 1)
 
 
 async def test_fresh_resources_are_used_again_until_they_are_not(desk: Desk) -> None:

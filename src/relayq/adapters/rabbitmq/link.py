@@ -183,7 +183,6 @@ class Link:
         endpoint = endpoints[self._next_endpoint % len(endpoints)]
         self._next_endpoint += 1
         connection = await self._dialer.connect(endpoint, f"{self._options.connection_name} {self._purpose}")
-        self._refusals.pop(endpoint, None)
         limit = self._options.timings.prepare_timeout
         try:
             async with asyncio.timeout(limit):
