@@ -2,7 +2,8 @@
 
 libfaketime lies to relayq, and to nobody else: the broker's clock and relayq's monotonic one go on as they are. Every
 fifth message is greylisted first. Where the clock goes forward some are to be delivered later; a date that a producer
-gave is a date, and waits for a clock that was set back.
+gave is a date, and waits for a clock that was set back. The embedded broker sleeps in a thread of its own, which
+libfaketime turns into errors; its unit tests have a clock of their own (`tests/unit/adapters/embedded/test_clock.py`).
 """
 
 from __future__ import annotations

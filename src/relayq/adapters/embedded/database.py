@@ -48,6 +48,12 @@ CREATE TABLE owner (
     id INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL);
 """
 
+_CLOCK = """
+CREATE TABLE IF NOT EXISTS clock (
+    id INTEGER PRIMARY KEY CHECK (id = 1), boot TEXT NOT NULL, offset INTEGER NOT NULL)
+"""
+"""Beside the others, so that files of earlier versions get it and can still be used by those."""
+
 _TABLES = frozenset({"message", "ready", "delayed", "claimed", "owner"})
 
 
@@ -137,6 +143,7 @@ def _connect(path: Path, busy_timeout: float, *, any_thread: bool) -> sqlite3.Co
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute(_CLOCK)
     except BaseException:
         connection.close()
         raise

@@ -27,6 +27,9 @@ from relayq.adapters.embedded.tables import ClaimedMessage, NewMessage, QueueDep
 from relayq.ports import Clock, Properties, Publication
 
 MAX_PRIORITY = 255
+LEAST_STEP = 1000
+"""Milliseconds: what a clock is corrected by less at once changes nothing."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LOCK_SLICE = 1.0
 """Seconds of one try to get a lock: in between the thread listens to its own process."""
 _GZIP_WINDOW = 31  # zlib: 15 bits of window, gzip framing
@@ -82,9 +85,10 @@ class Change:
         gives_back: The item returns to its queue instead of being deleted.
         was_seen: The item was handed out, so it returns flagged.
         rows: The publications as they are stored, filled in by the store.
+        offset: What the wall clock was ahead of the monotonic one then.
     """
 
-    __slots__ = ("consumer", "done", "gives_back", "item_id", "publications", "rows", "was_seen")
+    __slots__ = ("consumer", "done", "gives_back", "item_id", "offset", "publications", "rows", "was_seen")
 
     def __init__(
         self,
@@ -103,6 +107,7 @@ class Change:
         self.gives_back = gives_back
         self.was_seen = was_seen
         self.rows: list[NewMessage] | None = None
+        self.offset = 0
 
 
 class Claim:
@@ -138,6 +143,8 @@ class Store:
             self._locks.close()
             raise
         self._tables = QueueTables(self._connection)
+        self._boot = _boot_id()
+        self._known_offset: int | None = None
         self._version = self._data_version()
 
     def reconfigure(self, options: EmbeddedOptions) -> None:
@@ -201,7 +208,9 @@ class Store:
                 self._look_at_next_due(consumer)
 
     def has_work(self) -> bool:
-        """Whether a commit without changes would hand out something."""
+        """Whether a commit without changes would hand out something, or has to follow the clock."""
+        if self._consumers and self._is_clock_set():
+            return True
         now = self._now()
         for consumer in self._consumers:
             if consumer.held < consumer.prefetch:
@@ -219,6 +228,7 @@ class Store:
         total = 0
         for change in changes:
             if change.rows is None:
+                change.offset = self._offset()
                 change.rows = [self._encode(publication) for publication in change.publications]
             total += sum(len(row.body) for row in change.rows)
         return total
@@ -232,11 +242,15 @@ class Store:
             TurnTimeoutError: Somebody else is writing and does not stop; nothing has changed.
         """
         freed = Counter(change.consumer for change in changes if change.consumer is not None)
-        rows = [row for change in changes for row in change.rows or ()]
+        offset = self._offset()
+        is_set = self._is_clock_set()
+        rows = [row for change in changes for row in self._rows_of(change, offset)]
         had_owner = self._owner is not None
         now = self._now()
         try:
             with self._transaction():
+                if is_set:
+                    self._follow_clock(offset)
                 self._settle(changes)
                 if rows:
                     self._tables.insert(rows, now)
@@ -252,7 +266,41 @@ class Store:
                 self._owner = None
             raise
         self._remember(freed, rows, fed, claims, now)
+        if is_set:
+            self._known_offset = offset
+            for consumer in self._consumers:
+                self._look_at_next_due(consumer)
         return claims
+
+    def _rows_of(self, change: Change, offset: int) -> list[NewMessage]:
+        """What a change publishes; it may have waited while the clock was set back."""
+        rows, step = change.rows or [], change.offset - offset
+        if step < LEAST_STEP:
+            return rows
+        return [row if row.due_at is None else row._replace(due_at=row.due_at - step) for row in rows]
+
+    def _offset(self) -> int:
+        """What the wall clock is ahead of the monotonic one, in milliseconds: it changes when the clock is set."""
+        return self._now() - int(self._clock.monotonic() * 1000)
+
+    def _is_clock_set(self) -> bool:
+        return self._known_offset is None or abs(self._offset() - self._known_offset) >= LEAST_STEP
+
+    def _follow_clock(self, offset: int) -> None:
+        """Let what waits come after the time that was meant, although the clock was set back.
+
+        So what waits for a date comes too early; whoever gets it looks at the date, and lets it wait again. A clock
+        that is set forward needs nothing: what waited for a date is due by it, and a retry may come early. Nobody knows
+        what happened to the clock while the machine was off.
+        """
+        known = self._tables.clock()
+        if known is not None and known[0] == self._boot:
+            step = known[1] - offset
+            if abs(step) < LEAST_STEP:
+                return  # another process was faster
+            if step > 0:
+                self._tables.bring_forward(step)
+        self._tables.set_clock(self._boot, offset)
 
     def probe(self) -> None:
         """Write something harmless: raises what `commit` raises while the storage takes nothing."""
@@ -409,3 +457,11 @@ class Store:
 def decode_properties(encoded: bytes | None) -> Properties:
     """Properties as they were stored; members of a later version are ignored."""
     return _NO_PROPERTIES if encoded is None else msgspec.msgpack.decode(encoded, type=Properties)
+
+
+def _boot_id() -> str:
+    """Names the time since the machine was started: monotonic clocks of different boots cannot be compared."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -136,6 +136,19 @@ class QueueTables:
                 found.append(name)
         return found
 
+    def clock(self) -> tuple[str, int] | None:
+        """Boot of the machine, and what its wall clock was ahead of its monotonic one then, in milliseconds."""
+        found: tuple[str, int] | None = self._execute("SELECT boot, offset FROM clock").fetchone()
+        return found
+
+    def set_clock(self, boot: str, offset: int) -> None:
+        """Remember that."""
+        self._execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", (boot, offset))
+
+    def bring_forward(self, milliseconds: int) -> None:
+        """Let everything that waits be due so much earlier."""
+        self._execute("UPDATE delayed SET due_at = due_at - ?", (milliseconds,))
+
     def promote(self, queue: str, now: int, into: str | None = None) -> None:
         """Move delayed messages whose time has come to ``ready``, at most `PROMOTE_LIMIT` of them.
 
