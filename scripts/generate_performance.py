@@ -424,11 +424,10 @@ def _engine(record: Record) -> Section:
 
 
 MEMORY_TEXT = """Of one message of 10 MB alone: how often the mail fits into the growth of all processes of relayq over
-their idle memory. The goal is 3. A large mail that is described as an object is composed in a process of its own: both
-processes hold what goes from one to the other, which is why it takes more."""
-DRAIN_TEXT = """Of very many, of which 20 wait at any time: the goal is at most `rabbitmq-max-memory` and 100 MB. It
-is not met where few large messages fill that limit: it counts bodies as they were consumed, and each has its decoded
-mail, and results in the making, besides."""
+their idle memory. The goal is 3: the consumed JSON, which the results are made of, what goes out, and one for all that
+happens in between."""
+DRAIN_TEXT = """Of very many, of which 20 wait at any time: the goal is at most `rabbitmq-max-memory` and 100 MB, which
+includes what relayq needs without any message."""
 
 
 def _memory(record: Record) -> Section:
