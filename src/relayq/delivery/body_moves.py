@@ -27,7 +27,7 @@ class BodyMoves:
 
     async def move_for_outbox(self, message: Message, seen_at: datetime | None) -> str | None:
         """Move the content of a copy for the outbox, if it is to be; returns its key, ``None`` when it stays inline."""
-        if not storage.stores_for_outbox(message, self.rules.policy):
+        if self._bodies is None or not storage.stores_for_outbox(message, self.rules.policy):
             return None
         return await self._move(message, storage.expiry_of(message, self._clock.now(), seen_at, self.rules))
 

@@ -286,7 +286,7 @@ class OutcomeLedger:
 
     def owe(self, item: OutboxItem) -> None:
         """An item went back before it was started: its redelivery is a mail, whatever became of its twins."""
-        key = key_of(item)
+        key = self._key(item)
         self._owed[key] += 1
         self._owed_until.append((self._now() + LOST_SECONDS, key))
         if len(self._owed_until) > MAX_ENTRIES:

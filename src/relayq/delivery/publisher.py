@@ -124,7 +124,7 @@ class Publisher:
             report = await self._report(item, entry, message, attempt, outcome, seen_at, error, trail)
         if report is not None and is_last:
             report = msgspec.structs.replace(report, role=QueueRole.RESULT)
-        changes: dict[str, bytes] = {"results": append_attempt(message.members, attempt)}
+        changes: dict[str, bytes] = {"results": append_attempt(message.members, attempt, message.attempts)}
         queues = self._rules.queues if message.queues is None else message.queues
         properties = _with_priority(item.properties, message.priority)
         publications: list[Publication] = [] if report is None else [report]

@@ -50,7 +50,7 @@ from relayq.model.message_json import (
     decode_members,
     parse_message,
 )
-from relayq.model.result_json import decode_results
+from relayq.model.result_json import attempts_of
 from relayq.policy.retry import RetryRules, deadline_of, has_expired, was_set_back
 from relayq.policy.routing import Target, choose_target
 from relayq.policy.storage import has_content
@@ -680,7 +680,7 @@ class Scheduler:
         else:
             cause = reason.property_name if reason.property_name in {"recipient", "envelope"} else None
             error = Unusable(DeliveryState.AMQP, Scope.MESSAGE, str(reason), cause=cause)
-        attempt = self._failed_attempt(error, len(decode_results(members["results"])) if "results" in members else 0)
+        attempt = self._failed_attempt(error, attempts_of(members))
         queues: ResultQueues | None = reason.queues
         await self._publisher.publish_unusable(
             item, entry, members, attempt, queues, keep_mime=reason.keep_mime, error=error,

@@ -28,7 +28,7 @@ from relayq.model.members import (
     slice_object,
 )
 from relayq.model.message import DsnOptions, ResultQueues, Smarthost
-from relayq.model.result_json import decode_origin, decode_results
+from relayq.model.result_json import PastAttempt, decode_origin, decode_results
 from relayq.model.values import as_bool, as_integer, as_key, as_queue_name, as_text, as_timestamp, parse_ip
 
 Found = dict[str, Any]
@@ -284,9 +284,12 @@ def _parse_seen(found: Found, raw: msgspec.Raw) -> None:
 def _parse_results(found: Found, raw: msgspec.Raw) -> None:
     past = decode_results(raw)
     found["attempts"] = len(past)
-    if any(attempt.may_have_been_accepted for attempt in past):
-        found["is_doubtful"] = True
-    latest = next((attempt for attempt in reversed(past) if attempt.origin != NULL), None)
+    latest: PastAttempt | None = None
+    for attempt in past:
+        if attempt.may_have_been_accepted:
+            found["is_doubtful"] = True
+        if attempt.origin != NULL:
+            latest = attempt
     if latest is not None:
         found["last_egress_ip"] = parse_ip(decode_origin(latest) or "")
 

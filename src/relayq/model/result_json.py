@@ -14,6 +14,7 @@ from relayq.model.timestamp import format_timestamp
 INVALID_BODY_OCTETS = 65_536
 """Octets of an unusable body that a result repeats (spec results.md 8)."""
 
+_MESSAGE = msgspec.Raw(b'"message"')
 _NO_ANSWER = frozenset((b'"timeout"', b'"lost"', b'"invalid"'))
 
 _encode = msgspec.json.Encoder().encode
@@ -35,7 +36,7 @@ class PastAttempt(msgspec.Struct, frozen=True, rename={"origin": "from"}):
     @property
     def may_have_been_accepted(self) -> bool:
         """The content was sent, and no answer came that could be understood."""
-        return bytes(self.state) == b'"message"' and bytes(self.result) in _NO_ANSWER
+        return self.state == _MESSAGE and bytes(self.result) in _NO_ANSWER
 
 
 _decode_past = msgspec.json.Decoder(list[PastAttempt]).decode
@@ -101,11 +102,19 @@ def encode_attempt(attempt: Attempt) -> bytes:
     return encoded[:-1] + b"".join(b"," + _encode(name) + b":" + _encode(value) for name, value in attempt.extra) + b"}"
 
 
-def append_attempt(members: Mapping[str, msgspec.Raw], attempt: Attempt) -> bytes:
-    """The array ``results`` with one object more; what cannot be continued is replaced (spec messages.md 7)."""
+def attempts_of(members: Mapping[str, msgspec.Raw]) -> int:
+    """How many entries of ``results`` can be continued."""
+    return len(decode_results(members["results"])) if "results" in members else 0
+
+
+def append_attempt(members: Mapping[str, msgspec.Raw], attempt: Attempt, earlier: int | None = None) -> bytes:
+    """The array ``results`` with one object more; what cannot be continued is replaced (spec messages.md 7).
+
+    ``earlier`` is what :func:`attempts_of` says of these members, for who knows it already.
+    """
     entry = encode_attempt(attempt)
     existing = members.get("results")
-    if existing is None or not decode_results(existing):
+    if existing is None or not (attempts_of(members) if earlier is None else earlier):
         return b"[" + entry + b"]"
     return bytes(existing)[:-1] + b"," + entry + b"]"
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
+_CHARACTERS = 19
+_NOT_OF_THE_FORM = "not of the form YYYY-MM-DD HH:MM:SS"
 _FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} (?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}")
 
 
@@ -17,8 +19,17 @@ def parse_timestamp(text: str) -> datetime:
     Raises:
         ValueError: Not exactly of that form, or no real date and time.
     """
+    # The bound keeps arbitrary text out of the cache.
+    if len(text) != _CHARACTERS:
+        raise ValueError(_NOT_OF_THE_FORM)
+    return _parse(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _parse(text: str) -> datetime:
+    """Thousands of messages are due in the same second, or were first seen in it."""
     if _FORM.fullmatch(text) is None:
-        raise ValueError("not of the form YYYY-MM-DD HH:MM:SS")
+        raise ValueError(_NOT_OF_THE_FORM)
     return datetime.fromisoformat(text + "+00:00")  # half the time of building it from numbers
 
 

@@ -249,7 +249,7 @@ class SmtpClient(Opening):
             self._content = None
             self._events.append(Refused(row.state, reply, is_usable=True))
         if self._awaiting:
-            self._awaiting = deque(_REST[row] for row in self._awaiting)
+            self._awaiting = deque([_REST[row] for row in self._awaiting])
         else:
             self._reset()
 

@@ -11,7 +11,7 @@ import pytest
 
 from relayq.model import Attempt, DeliveryState, ResultType
 from relayq.model.members import decode_members, encode_members
-from relayq.model.result_json import append_attempt, encode_attempt, encode_invalid_body
+from relayq.model.result_json import append_attempt, attempts_of, encode_attempt, encode_invalid_body
 
 AT = datetime(2031, 3, 1, 9, 0, 5, 999_999, tzinfo=UTC)
 LOST = Attempt(state=DeliveryState.MESSAGE, result=ResultType.LOST, at=AT)
@@ -79,6 +79,7 @@ def test_a_history_is_continued_byte_for_byte(history: bytes) -> None:
     members = decode_members(b'{"results":' + history + b"}")
 
     assert append_attempt(members, LOST) == history[:-1] + b"," + LOST_JSON + b"]"
+    assert append_attempt(members, LOST, attempts_of(members)) == append_attempt(members, LOST)
 
 
 @pytest.mark.parametrize("history", [b"[]", b"[ ]", b"null", b'"x"', b"5", b"{}", b"[1]", b'[{},"x"]', rb'["\ud83d"]'])
@@ -87,6 +88,8 @@ def test_what_cannot_be_continued_is_replaced(history: bytes) -> None:
 
     results = append_attempt(members, LOST)
 
+    assert attempts_of(members) == 0
+    assert results == append_attempt(members, LOST, 0)
     assert results == b"[" + LOST_JSON + b"]"
     assert encode_members(members, {"results": results}) == b'{"results":[' + LOST_JSON + b'],"z":1}'
 

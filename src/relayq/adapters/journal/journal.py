@@ -98,6 +98,7 @@ class FileJournal:
         self._now = now
         self._run = os.urandom(records.RUN_OCTETS)
         prefix = f"{options.instance}.{self._run.hex()}"
+        self._before_copy = f"{options.folder}/{options.instance}."
         segment_bytes = min(max(options.max_bytes // SEGMENTS, MIN_SEGMENT_BYTES), MAX_SEGMENT_BYTES)
         self._segments = Segments(options.folder, prefix, records.header(self._run), segment_bytes)
         self._past = Past(options.folder, options.instance, self._run, lambda text: report("warning", text))
@@ -341,7 +342,7 @@ class FileJournal:
         return copy_id in self._uncancelled or os.access(self._cancelled(copy_id), os.F_OK)
 
     def _cancelled(self, copy_id: bytes) -> str:
-        return f"{self._options.folder}/{self._options.instance}.{copy_id.hex()}{CANCELLED_SUFFIX}"
+        return f"{self._before_copy}{copy_id.hex()}{CANCELLED_SUFFIX}"
 
     def _remove_cancelled(self) -> None:
         """Forget cancellations of copies whose messages are certainly over."""
