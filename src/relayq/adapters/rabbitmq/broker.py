@@ -10,7 +10,7 @@ from pamqp import commands
 
 from relayq.adapters.rabbitmq.channel import Channel
 from relayq.adapters.rabbitmq.consumer import RabbitMqItem
-from relayq.adapters.rabbitmq.consumption import Consumer, ConsumerConnection, RabbitMqConsumption
+from relayq.adapters.rabbitmq.consumption import Consumer, ConsumerConnection, Feed, RabbitMqConsumption
 from relayq.adapters.rabbitmq.dialer import Dialer
 from relayq.adapters.rabbitmq.draining import Drain
 from relayq.adapters.rabbitmq.errors import ChannelClosedError, ConnectionLostError
@@ -123,7 +123,7 @@ class RabbitMqBroker:
         await self._connect_consumers()
         consumption = RabbitMqConsumption(
             tuple(
-                Consumer(connection, queue, prefetch, deliver, self._listener.items_lost)
+                Consumer(Feed(connection, queue, deliver, self._listener.items_lost), prefetch)
                 for connection in self._consumer_connections
             ),
             self._consumptions.discard,
@@ -141,7 +141,8 @@ class RabbitMqBroker:
         await self._connect_consumers()
         self._turn += 1
         home = self._consumer_connections[self._turn % len(self._consumer_connections)]
-        return await Drain(home, parking.queue(queue), prefetch, deliver, self._listener.items_lost).run()
+        feed = Feed(home, parking.queue(queue), deliver, self._listener.items_lost)
+        return await Drain(feed, prefetch).run()
 
     async def _connect_consumers(self) -> None:
         async with self._connecting:

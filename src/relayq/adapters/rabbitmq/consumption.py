@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from relayq.adapters.rabbitmq.connection import AmqpConnection
 from relayq.adapters.rabbitmq.consumer import ConsumerChannel, is_consumer_timeout
@@ -42,22 +43,31 @@ class ConsumerConnection:
         self.declarer = declarer
 
 
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A queue, and who gets its messages.
+
+    Attributes:
+        home: The connection they come over.
+        queue: Its name.
+        deliver: Called with each message.
+        on_items_lost: Called when the broker took messages back.
+    """
+
+    home: ConsumerConnection
+    queue: str
+    deliver: Callable[[OutboxItem], None]
+    on_items_lost: Callable[[], None]
+
+
 class Consumer:
     """One consumer of one queue on one connection, until it is cancelled."""
 
-    def __init__(
-        self,
-        home: ConsumerConnection,
-        queue: str,
-        prefetch: int,
-        deliver: Callable[[OutboxItem], None],
-        on_items_lost: Callable[[], None],
-    ) -> None:
-        self._home = home
-        self._queue = queue
+    def __init__(self, feed: Feed, prefetch: int) -> None:
+        self._feed = feed
+        self._home = home = feed.home
+        self._queue = feed.queue
         self._prefetch = prefetch
-        self._deliver = deliver
-        self._on_items_lost = on_items_lost
         self._is_stopping = False
         self._changed = asyncio.Event()
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -65,7 +75,7 @@ class Consumer:
         self._channel: ConsumerChannel | None = None
         self._left: dict[ConsumerChannel, int] = {}
         self._complain = RareLog(home.clock, home.log, home.options.timings.retry_log_interval)
-        self._task = asyncio.create_task(self._run(), name=f"consumer of {queue}")
+        self._task = asyncio.create_task(self._run(), name=f"consumer of {feed.queue}")
 
     async def started(self) -> None:
         """Wait until the broker hands out messages.
@@ -149,7 +159,7 @@ class Consumer:
     async def _open(self, connection: AmqpConnection) -> ConsumerChannel:
         channel = ConsumerChannel(
             connection,
-            self._deliver,
+            self._feed.deliver,
             self._home.clock.monotonic,
             lambda error, is_loss: self._take_end(channel, error, is_loss),
             self._changed.set,
@@ -243,7 +253,7 @@ class Consumer:
             self._note(error)
         self._changed.set()
         if is_loss:
-            self._on_items_lost()
+            self._feed.on_items_lost()
 
     def _note(self, error: ChannelClosedError) -> None:
         if is_consumer_timeout(error):

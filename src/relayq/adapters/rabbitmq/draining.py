@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from pamqp import commands
 
 from relayq.adapters.rabbitmq.consumer import ConsumerChannel
-from relayq.adapters.rabbitmq.consumption import ConsumerConnection
+from relayq.adapters.rabbitmq.consumption import Feed
 from relayq.adapters.rabbitmq.errors import NOT_FOUND, ChannelClosedError, ConnectionLostError
 from relayq.adapters.rabbitmq.frames import encode_queue_declare
-from relayq.ports import OutboxItem
 
 
 class Drain:
     """One drain of one parking queue, on a channel of its own."""
 
-    def __init__(
-        self,
-        home: ConsumerConnection,
-        queue: str,
-        prefetch: int,
-        deliver: Callable[[OutboxItem], None],
-        on_items_lost: Callable[[], None],
-    ) -> None:
-        self._home = home
-        self._queue = queue
+    def __init__(self, feed: Feed, prefetch: int) -> None:
+        self._feed = feed
+        self._home = feed.home
         self._prefetch = prefetch
-        self._deliver = deliver
-        self._on_items_lost = on_items_lost
         self._ended = asyncio.Event()
 
     async def run(self) -> bool:
         """See `relayq.ports.Broker.drain`."""
         connection = await self._home.link.up()
         channel = ConsumerChannel(
-            connection, self._deliver, self._home.clock.monotonic, self._channel_ended, self._nothing_to_do
+            connection, self._feed.deliver, self._home.clock.monotonic, self._channel_ended, self._nothing_to_do
         )
         try:
             await channel.open()
             if await self._count(channel) == 0:
                 return True
-            await channel.consume(self._queue, self._prefetch)
+            await channel.consume(self._feed.queue, self._prefetch)
             return await self._until_empty(channel)
         except ChannelClosedError as error:
             if error.code == NOT_FOUND:
                 return True  # expired, or nothing was ever parked in it
-            self._home.log("warning", f"parking queue {self._queue!r} cannot be drained now: {error}")
+            self._home.log("warning", f"parking queue {self._feed.queue!r} cannot be drained now: {error}")
             return False
         except ConnectionLostError:
             return False
@@ -67,14 +56,14 @@ class Drain:
 
     async def _count(self, channel: ConsumerChannel) -> int:
         """Messages in the queue that are not handed out."""
-        request = encode_queue_declare(channel.number, self._queue, passive=True, durable=False, arguments={})
+        request = encode_queue_declare(channel.number, self._feed.queue, passive=True, durable=False, arguments={})
         answer = await channel.call(request, commands.Queue.DeclareOk)
         return answer.message_count or 0
 
     def _channel_ended(self, _error: ChannelClosedError, lost_items: int) -> None:
         self._ended.set()
         if lost_items:
-            self._on_items_lost()
+            self._feed.on_items_lost()
 
     def _nothing_to_do(self) -> None:
         """A drain ends by itself: neither how few items are held nor that some stay decides anything here."""
