@@ -84,7 +84,7 @@ async def test_one_that_sends_rubbish(octets: bytes) -> None:
 
 async def test_one_without_tcp() -> None:
     async with server(Misbehaviour(is_deaf_to_tcp=True)) as deaf:
-        first, second, _ = await look(deaf.address, limit=0.4)
+        first, second, _ = await look(deaf.address, limit=2)
     assert (first.verdict, second.verdict) == (Verdict.WARNING, Verdict.OK)
     assert "TCP" in first.found
 
