@@ -200,7 +200,8 @@ class Scene:
             )  # fmt: skip
 
     def _accept(self, message: ReceivedMessage) -> None:
-        self._count(message.recipients[0])
+        if message.code < 400:  # content that was refused is no mail
+            self._count(message.recipients[0])
 
     def _count(self, recipient: str) -> None:
         self.outcome.received[int(recipient.partition("@")[0][1:])] += 1
