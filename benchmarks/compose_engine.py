@@ -269,10 +269,15 @@ def signature_us() -> float:
     return (time.process_time() - begun) / SIGNATURES * 1e6
 
 
+def _quoted(text: str) -> str:
+    """As help of argparse, which takes a percent sign for the start of a format."""
+    return text.replace("%", "%%")
+
+
 def main() -> None:
     """Measure and print a line per case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default: all of {', '.join(CASES)}")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default: all of {_quoted(', '.join(CASES))}")
     parser.add_argument("--seconds", type=float, default=6.0, help="of steady work per case (6)")
     parser.add_argument("--workers", type=int, default=0, help="smtp-threads; with fewer than cores, threads sign")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record, as benchmarks/results has them")
