@@ -116,6 +116,9 @@ class Channel:
     def on_flow_changed(self) -> None:
         """The transport, the broker (``connection.blocked``) or ``channel.flow`` stopped or resumed us."""
 
+    def before_close(self) -> None:
+        """The connection is about to be closed in order: what is to be said has to be written now."""
+
     def on_closed(self, error: ChannelClosedError) -> None:
         """The channel ended, by whatever reason."""
 

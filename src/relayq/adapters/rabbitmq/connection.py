@@ -324,6 +324,8 @@ class AmqpConnection(asyncio.Protocol):
         """End the connection in order, within ``timeout`` seconds."""
         if self._reason is None and not self._is_closing:
             self._is_closing = True
+            for channel in tuple(self._channels.values()):
+                channel.before_close()
             self._flush()  # what is batched must not come after the close: the broker would not look at it
             self.write(encode_method(0, commands.Connection.Close(REPLY_SUCCESS, "done", 0, 0)))
         await asyncio.wait((self.lost,), timeout=timeout)

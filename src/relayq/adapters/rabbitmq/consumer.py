@@ -5,11 +5,14 @@ so it is only used up to below the lowest tag that is still open (spec amqp.md 5
 
 One item that stays thus makes all acknowledgements behind it single ones. Each of them costs the broker far more than
 its part of a batch, and it looks through everything handed out before, in two processes: with a few dozen items that
-stay, a message costs the broker twice as much (RabbitMQ 3.10). Such a channel is *clogged*.
+stay, a message costs the broker twice as much (RabbitMQ 3.10). Such a channel is *clogged*. What
+ends before its turn, as parked messages do, waits a moment to be covered with the others.
 """
 
 from __future__ import annotations
 
+import asyncio
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import takewhile
 
@@ -27,6 +30,11 @@ CLOGGED_AFTER = 200
 PLENTY = 100
 """While more items than this are held, nobody waits for what an acknowledgement makes the broker hand out, nor for the
 confirms before it: both can be gathered."""
+
+MOST_WAITING = 100
+"""Acknowledgements of items that overtook others wait to be covered, as long as plenty is held; so many at most."""
+WAIT_SECONDS = 0.5
+"""So long at least, twice as long at most."""
 
 
 class RabbitMqItem(msgspec.Struct, eq=False):
@@ -90,6 +98,8 @@ class ConsumerChannel(Channel):
         self._items: dict[int, RabbitMqItem] = {}
         self._highest_tag = 0
         self._finished: list[int] = []
+        self._waiting: list[int] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._oldest_finished = 0
         self._singles = 0
         self._consumers = 0
@@ -158,7 +168,7 @@ class ConsumerChannel(Channel):
 
     def close(self, reason: str) -> None:
         """Close the channel, acknowledging first what is finished."""
-        self._write_acks()
+        self._acknowledge(self._highest_tag)
         super().close(reason)
 
     def _look_at_held(self) -> None:
@@ -200,24 +210,44 @@ class ConsumerChannel(Channel):
             self._look_at_held()
 
     def _write_acks(self) -> None:
+        self._acknowledge(self._highest_tag if self._is_draining or not self.has_plenty else 0)
+
+    def _acknowledge(self, up_to: int) -> None:
+        """Cover what one acknowledgement can, and write single ones up to a tag, or where too many would wait.
+
+        Args:
+            up_to: What is later may wait until it is covered.
+        """
         finished, self._finished = self._finished, []
+        if finished:
+            self._oldest_finished = min(finished)
+        finished = sorted(self._waiting + finished)
         if not self.is_open or not finished:
             return
-        finished.sort()
         lowest_open = next(iter(self._items), self._highest_tag + 1)
-        below = 0
-        while below < len(finished) and finished[below] < lowest_open:
-            below += 1
+        below = bisect_left(finished, lowest_open)
         write = self.connection.write
         if below:
             write(encode_ack(self.number, finished[below - 1], multiple=below > 1))
             self._singles = 0
-        for tag in finished[below:]:
+        end = max(below, bisect_right(finished, up_to), len(finished) - MOST_WAITING)
+        for tag in finished[below:end]:
             write(encode_ack(self.number, tag, multiple=False))
-        self._oldest_finished = finished[0]
-        self._singles += len(finished) - below
+        self._singles += end - below
+        self._waiting = finished[end:]
+        if self._waiting and self._timer is None:
+            self._timer = self.connection.loop.call_later(WAIT_SECONDS, self._wait_no_longer, self._waiting[-1])
         if self._singles >= CLOGGED_AFTER:
             self._on_change()
+
+    def _wait_no_longer(self, up_to: int) -> None:
+        """Write what waited already when the timer was set."""
+        self._timer = None
+        self._acknowledge(up_to)
+
+    def before_close(self) -> None:
+        """The connection is about to be closed: nothing waits any longer."""
+        self._acknowledge(self._highest_tag)
 
     def on_method(self, method: base.Frame) -> bool:
         """The broker cancels the consumer (queue gone, node gone, consumer timeout)."""
@@ -234,6 +264,10 @@ class ConsumerChannel(Channel):
         for item in items.values():
             item.is_held = False
         self._finished.clear()
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         # Also when nothing is held: what was acknowledged a moment ago may come again.
         is_orderly = self._is_draining and not items
         self.is_lost = self._highest_tag > 0 and not is_orderly
