@@ -18,8 +18,10 @@ from tests.support.servers import RabbitMqNode
 
 MESSAGES = 48
 PREFETCH = 6
-SCRIPT = "message * slow=0.3 250 ok"
-"""Four seconds for the first machine alone: it cannot be through before it is stopped."""
+SCRIPT = "message * slow=2 250 ok"
+"""The first machine alone, with its four connections, would take 24 seconds: it is not through before it is stopped."""
+QUICK = {"rabbitmq-qos": str(MESSAGES), "ip-maxconnections": str(MESSAGES)}
+"""The second takes everything at once."""
 
 
 def second_machine(scene: Scene) -> RelayqProcess:
@@ -30,7 +32,7 @@ def second_machine(scene: Scene) -> RelayqProcess:
     instance = next((scene.folder / "journal").glob("*.lock")).name.partition(".")[0]
     (journal / f"{instance}.strangers").touch()
     scene.www_port = free_port()
-    return RelayqProcess(folder, scene.settings | {"www-port": str(scene.www_port), "send-log-file": ""})
+    return RelayqProcess(folder, scene.settings | QUICK | {"www-port": str(scene.www_port), "send-log-file": ""})
 
 
 async def one_dies(scene: Scene) -> None:
@@ -48,7 +50,9 @@ async def one_dies(scene: Scene) -> None:
 
 
 async def test_nothing_is_lost_and_duplicates_are_marked(rabbitmq: RabbitMqNode, tmp_path: Path) -> None:
-    scene = Scene(tmp_path, rabbitmq, MESSAGES, settings={"rabbitmq-qos": str(PREFETCH)}, script=SCRIPT)
+    scene = Scene(
+        tmp_path, rabbitmq, MESSAGES, settings={"rabbitmq-qos": str(PREFETCH), "rabbitmq-minqos": "1"}, script=SCRIPT
+    )
     outcome = await check(scene, "kill -9 of one of two machines", one_dies, is_logged=False, is_told_alike=False)
     marked = [
         number
