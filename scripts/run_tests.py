@@ -2,7 +2,8 @@
 """Run all tests in a few processes of pytest at the same time: most of them wait for servers, timers and disks.
 
 With arguments, one pytest with those arguments. Without, every folder of tests goes to exactly one of the groups below,
-and each group starts the servers it needs once.
+and each group starts the servers it needs once. A few tests that failed beside other groups are run once more, alone;
+those that pass only then are named.
 """
 
 from __future__ import annotations
@@ -32,8 +33,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "peers": ("acceptance/*", "integration/*", "contract/*"),
     "rest": ("*",),
 }  # fmt: skip
+TESTS_FAILED = 1
+"""Exit code of pytest: all tests were run, and some failed."""
 SLOTS = (os.cpu_count() or 1) + 1
 """Groups at the same time: one more than there are cores, because they wait most of the time."""
+
+BUSY = ("processes", "brokers", "peers")
+"""Groups whose tests wait for servers and processes, which a machine may starve for seconds."""
+MOST_AGAIN = 5
+"""More failures than these are no accident."""
 
 
 class Ended(NamedTuple):
@@ -72,10 +80,11 @@ def share_out() -> dict[str, list[str]]:
 _printing = threading.Lock()
 
 
-def run(group: str, files: list[str]) -> Ended:
+def run(group: str, files: list[str], *options: str) -> Ended:
     """One pytest; its lines are shown as they come, behind the name of the group."""
     started = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "--durations=10", "-o", f"cache_dir=.cache/pytest/{group}", *files]
+    cache = f"cache_dir=.cache/pytest/{group}"
+    command = [sys.executable, "-m", "pytest", "-q", "--durations=10", "-o", cache, *options, *files]
     lines = []
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -89,6 +98,22 @@ def run(group: str, files: list[str]) -> Ended:
     return Ended(group, process.returncode, time.monotonic() - started, lines)
 
 
+def failures(one: Ended) -> list[str]:
+    """What pytest says at the end of the tests that failed, a line each."""
+    return [line for line in one.lines if line.startswith(("FAILED ", "ERROR "))]
+
+
+def run_again(ended: list[Ended], shares: dict[str, list[str]]) -> list[Ended]:
+    """Run alone what failed beside other groups, if it is little and nothing else is wrong."""
+    groups = [one for one in ended if not one.is_green]
+    if not all(one.name in BUSY and one.code == TESTS_FAILED for one in groups):
+        return []
+    if not 0 < sum(len(failures(one)) for one in groups) <= MOST_AGAIN:
+        return []
+    print("\nOnce more, alone:", flush=True)
+    return [run(one.name, shares[one.name], "--last-failed", "--last-failed-no-failures=none") for one in groups]
+
+
 def tell(ended: list[Ended]) -> None:
     """Say for each group how it ended, and name once more what failed."""
     print()
@@ -96,14 +121,11 @@ def tell(ended: list[Ended]) -> None:
         last = re.sub(r"\x1b\[[0-9;]*m|=+ ?", "", one.lines[-1]) if one.lines else "no output"
         print(f"{one.name:9} {'ok' if one.is_green else 'FAILED'}, {one.seconds:.0f} s: {last}")
     for one in ended:
-        for line in one.lines:
-            if line.startswith(("FAILED ", "ERROR ")):
-                print(line)
-    print(count(ended))
+        print(*failures(one), sep="\n", end="\n" if failures(one) else "")
 
 
-def count(ended: list[Ended]) -> str:
-    """How many tests there were in all groups; a group that ended without a word counts as a failure."""
+def count(ended: list[Ended]) -> Counter[str]:
+    """How many tests passed, failed and were skipped; a group that ended without a word counts as a failure."""
     counts = Counter({"passed": 0, "failed": 0, "skipped": 0})
     for one in ended:
         found = re.findall(r"(\d+) (passed|failed|skipped|error)", one.lines[-1]) if one.lines else []
@@ -111,17 +133,34 @@ def count(ended: list[Ended]) -> str:
             counts["failed" if kind == "error" else kind] += int(number)
         if not found and not one.is_green:
             counts["failed"] += 1
-    return ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    return counts
+
+
+def judge(ended: list[Ended], shares: dict[str, list[str]]) -> int:
+    """Say what became of all tests, after a second look at what failed; return the exit code."""
+    tell(ended)
+    counts = count(ended)
+    is_green = all(one.is_green for one in ended)
+    if again := run_again(ended, shares):
+        tell(again)
+        is_green = all(one.is_green for one in again)
+        repeated = count(again)
+        counts.update(passed=repeated["passed"], failed=repeated["failed"] - counts["failed"])
+        if is_green:
+            lines = [line for one in ended for line in failures(one)]
+            print("Passed only alone, which is worth a look:", *lines, sep="\n")
+    print(", ".join(f"{number} {kind}" for kind, number in counts.items()), flush=True)
+    return 0 if is_green else 1
 
 
 def main(arguments: list[str]) -> int:
     """Return the exit code."""
     if arguments:
         return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+    shares = share_out()
     with ThreadPoolExecutor(SLOTS) as slots:
-        ended = list(slots.map(lambda item: run(*item), share_out().items()))
-    tell(ended)
-    return 0 if all(one.is_green for one in ended) else 1
+        ended = list(slots.map(lambda item: run(*item), shares.items()))
+    return judge(ended, shares)
 
 
 if __name__ == "__main__":

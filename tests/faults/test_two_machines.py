@@ -41,11 +41,13 @@ async def one_dies(scene: Scene) -> None:
     await scene.more_results(1)
     for process in (first.pid, *workers):
         os.kill(process, signal.SIGSTOP)
-    scene.relayq = second_machine(scene)
-    await scene.until_figure("relayq_deliveries_total", lambda count: count > 0)
-    for process in (first.pid, *workers):
-        kill(process)
-    await asyncio.to_thread(first.kill)
+    try:
+        scene.relayq = second_machine(scene)
+        await scene.until_figure("relayq_deliveries_total", lambda count: count > 0)
+    finally:
+        for process in (first.pid, *workers):
+            kill(process)
+        await asyncio.to_thread(first.kill)
     await until(lambda: all(map(is_gone, workers)), "the end of the first machine")
 
 
