@@ -72,10 +72,10 @@ allows {possible:.2f}; for {wanted} the sum would have to be {allowed:.0f} µs. 
 sixth is work on the content that cannot be left out (decoding the JSON, line ends, dots, SHA-256, copies). The rest \
 is the interpreter, spread over a few hundred calls of which none takes more than a twentieth. The bare loop has no \
 time limits, no journal, no limits and no routes.
-- The broker's share depends on how much arrives at once, so publishes and acknowledgements are gathered while it is \
-busy: for up to 10 ms while more than a hundred messages are in hand, else until it answers. It is the same for \
-mandatory publishes as for others, and for results of 340 octets as of 80, but a fifth lower with 60 sessions instead \
-of 20, for relayq as for the bare loop: `ip-maxconnections` is the setting, and the receivers have to agree.
+- The broker's share depends on how much arrives at once, so publishes and acknowledgements are gathered for up to \
+5 ms while it is busy. It is the same for mandatory publishes as for others, and \
+for results of 340 octets as of 80, but a fifth lower with 60 sessions instead of 20, for relayq as for the bare loop: \
+`ip-maxconnections` is the setting, and the receivers have to agree.
 
 What would close it: a core more; an interpreter built with optimisation, if this one was not (see \
 `sysconfig.get_config_var("CONFIG_ARGS")`), or a later one; the next envelope in one write with the content before it, \

@@ -28,8 +28,7 @@ from relayq.ports import OutboxItem, Properties
 CLOGGED_AFTER = 200
 """So many single acknowledgements in a row, and the channel had better be left to what stays."""
 PLENTY = 100
-"""While more items than this are held, nobody waits for what an acknowledgement makes the broker hand out, nor for the
-confirms before it: both can be gathered."""
+"""While more items than this are held, nobody waits for what an acknowledgement makes the broker hand out."""
 
 MOST_WAITING = 100
 """Acknowledgements of items that overtook others wait to be covered, as long as plenty is held; so many at most."""

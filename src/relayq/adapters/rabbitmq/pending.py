@@ -33,11 +33,6 @@ class Settlement(msgspec.Struct, eq=False):
     remaining: int
     item: RabbitMqItem | None
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether nobody would have more to do if settlements like this one ended a moment sooner."""
-        return self.item is not None and self.item.channel.has_plenty
-
     def one_done(self) -> None:
         """One publication is confirmed or given up."""
         self.remaining -= 1

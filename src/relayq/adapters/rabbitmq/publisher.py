@@ -298,7 +298,6 @@ class Publisher:
 
     def take_confirm(self, confirm: Confirm) -> None:
         """An ack or nack of one publish or of all up to one."""
-        pending: PendingPublish | None = None
         if not confirm.is_multiple:
             pending = self._unconfirmed.pop(confirm.tag, None)
             if pending is not None:
@@ -312,7 +311,7 @@ class Publisher:
             self._lowest_tag = max(self._lowest_tag, min(last + 1, self._next_tag))
         if self._waiting:
             self._pump()
-        if self._connection is not None and (pending is None or not pending.settlement.may_wait):
+        if self._connection is not None:
             self._connection.send_gathered()
 
     def _confirmed(self, pending: PendingPublish, is_positive: bool) -> None:

@@ -87,31 +87,6 @@ async def test_while_one_is_unconfirmed_others_wait_for_the_answer(rig: Rig, mon
     await soon(asyncio.gather(*tasks))
 
 
-async def test_while_plenty_is_held_publishes_wait_beyond_an_answer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relayq.adapters.rabbitmq.connection.GATHER_SECONDS", 3600.0)
-    monkeypatch.setattr("relayq.adapters.rabbitmq.consumer.PLENTY", 2)
-    rig.server.script.confirm = False
-    broker, session = await rig.open(queues=("results",))
-    items, consumer = await rig.consume(broker)
-    for number in range(5):
-        consumer.deliver(b"%d" % number)
-    held = await items.take(5)
-    settled = [asyncio.ensure_future(broker.settle(item, [result(b"x")])) for item in held[:2]]
-    first, second = await published(session, 2)
-    settled.append(asyncio.ensure_future(broker.settle(held[2], [result(b"y")])))
-    session.send(first.channel, commands.Basic.Ack(first.tag))
-    await soon(settled[0])
-    for _ in range(20):  # long enough for what leaves to arrive
-        await asyncio.sleep(0)
-    assert session.published.empty()
-    for item in held[3:]:
-        await broker.settle(item, ())
-    session.send(first.channel, commands.Basic.Ack(second.tag))  # few are left: the broker is to hand out more
-    (third,) = await published(session, 1)
-    session.send(first.channel, commands.Basic.Ack(third.tag))
-    await soon(asyncio.gather(*settled))
-
-
 async def test_confirms_one_by_one_in_any_order(rig: Rig) -> None:
     tasks, session = await unconfirmed(rig, 3)
     for tag in (3, 1):
