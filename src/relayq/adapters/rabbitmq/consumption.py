@@ -1,7 +1,8 @@
 """A consumer that survives: channels and connections come and go, the consumer of the queue is set up again.
 
-A channel that is clogged by items that stay is left to them, and another one consumed on: they cost the others
-nothing there but their part of the prefetch, and that is never exceeded for long.
+A channel that is clogged by items that stay is left to them, and another one consumed on with the whole prefetch: they
+cost the others nothing there. With less of it the window would be full while those who fill it count fewer than the
+prefetch, and take it for half empty.
 """
 
 from __future__ import annotations
@@ -182,12 +183,12 @@ class Consumer:
         Returns:
             The channel to go on with.
         """
-        prefetch, window = self._prefetch, self._window
-        await channel.consume(self._queue, window)
+        prefetch = self._prefetch
+        await channel.consume(self._queue, prefetch)
         if not self._started.done():
             self._started.set_result(None)
         staying = 0
-        while not staying and channel.is_open and self._fits(prefetch, window):
+        while not staying and channel.is_open and self._prefetch == prefetch and not self._is_stopping:
             await self._next_change()
             staying = self._count_staying(channel)
         if not channel.is_open:
@@ -217,15 +218,6 @@ class Consumer:
         finally:
             channel.few = -1
         return staying
-
-    def _fits(self, prefetch: int, window: int) -> bool:
-        """Whether to go on like that: a little more of the prefetch is not worth another consumer."""
-        return self._prefetch == prefetch and self._window - window <= prefetch // 4 and not self._is_stopping
-
-    @property
-    def _window(self) -> int:
-        """Items that the next consumer may have out: the prefetch, without what stays elsewhere."""
-        return max(self._prefetch - self._count_left(), self._prefetch // 2, 1)
 
     def _count_left(self) -> int:
         """Items that stay on channels that were left."""

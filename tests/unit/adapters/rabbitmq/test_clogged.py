@@ -55,7 +55,7 @@ async def test_what_stays_is_left_on_its_channel(rig: Rig) -> None:
     first, second = consumers(session)
     assert first != second
     assert [channel for channel, _ in session.of(commands.Basic.Cancel)] == [first]
-    assert windows(session) == [10, 9]  # together no more than before
+    assert windows(session) == [10, 10]
     assert held[0].is_held
     for number in (5, 6):
         session.deliver(b"%d" % number)
@@ -76,17 +76,6 @@ async def test_a_channel_that_was_left_ends_with_the_last_of_its_items(rig: Rig)
     assert rig.recorder.losses.empty()
 
 
-async def test_the_window_grows_again_when_what_stayed_is_gone(rig: Rig) -> None:
-    broker, _, session, held = await handed_out(rig, 7, prefetch=10)
-    await settle(broker, session, held[4:])
-    await until_consumers(session, 2)
-    assert windows(session) == [10, 6]
-    await settle(broker, session, held[:4])
-    await until_consumers(session, 3)
-    assert windows(session) == [10, 6, 10]
-    assert consumers(session)[1] == consumers(session)[2]
-
-
 async def test_a_new_channel_waits_until_half_of_what_moves_is_done(rig: Rig) -> None:
     broker, _, session, held = await handed_out(rig, 10, prefetch=10)
     await settle(broker, session, held[1:4])
@@ -94,7 +83,7 @@ async def test_a_new_channel_waits_until_half_of_what_moves_is_done(rig: Rig) ->
     assert len(consumers(session)) == 1
     await settle(broker, session, held[4:5])
     await until_consumers(session, 2)  # one stays, five move
-    assert windows(session) == [10, 9]
+    assert windows(session) == [10, 10]
 
 
 async def test_what_stands_still_meanwhile_stops_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,24 +91,9 @@ async def test_what_stands_still_meanwhile_stops_nothing(rig: Rig, monkeypatch: 
     broker, items, session, held = await handed_out(rig, 10, prefetch=10)
     await settle(broker, session, held[1:4])
     await until_consumers(session, 2)
-    assert windows(session) == [10, 5]  # seven stay by now; half of the prefetch is for the others in any case
+    assert windows(session) == [10, 10]  # seven stay by now, and are in nobody's way
     session.deliver(b"more")
     assert (await items.next()).body == b"more"
-
-
-async def test_nor_does_it_when_the_window_is_to_grow(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    broker, items, session, held = await handed_out(rig, 8, prefetch=10)
-    await settle(broker, session, held[5:])
-    await until_consumers(session, 2)
-    assert windows(session) == [10, 5]
-    for number in range(6):  # one more than half of the prefetch, and they stay
-        session.deliver(b"%d" % number)
-    await items.take(6)
-    monkeypatch.setattr("relayq.adapters.rabbitmq.consumption.LEAVE_SECONDS", 0.01)
-    await settle(broker, session, held[:5])
-    await until_consumers(session, 3)
-    assert windows(session) == [10, 5, 5]
-    assert len(set(consumers(session))) == 3
 
 
 async def test_a_channel_is_not_left_to_more_than_half_of_the_prefetch(rig: Rig) -> None:
@@ -129,7 +103,7 @@ async def test_a_channel_is_not_left_to_more_than_half_of_the_prefetch(rig: Rig)
     # Once less stays it is: it is looked at again after as many more.
     await settle(broker, session, [*held[1:6]])
     await until_consumers(session, 2)
-    assert windows(session) == [10, 9]
+    assert windows(session) == [10, 10]
 
 
 async def test_acknowledgements_that_cover_others_show_that_nothing_stays(rig: Rig) -> None:
