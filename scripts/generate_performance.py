@@ -164,6 +164,7 @@ def _peers(record: Record) -> Section:
         "own.\n\n"
         + _table(head, rows)
         + "\n\n"
+        + _beside_postfix(servers)
         + _picture("peers.svg", "Messages per second")
         + "\n\n"
         + _picture("peers-cpu.svg", "CPU per message")
@@ -176,6 +177,39 @@ def _peers(record: Record) -> Section:
             [(one["name"], one["own_us"] + one["broker_us"]) for one in servers],
         ),
     }
+
+
+POSTFIX = {"Postfix, defaults, queue on disk": 4.0, "Postfix, tuned, queue in RAM": 2.0}
+"""How many times as fast relayq is to be."""
+
+
+def _beside_postfix(servers: list[dict[str, Any]]) -> str:
+    """How the goals stand; nothing where one of the servers did not run."""
+    by_name = {one["name"]: one for one in servers}
+    ours = next((one for one in servers if one["name"].startswith("relayq")), None)
+    if ours is None or not by_name.keys() >= POSTFIX.keys():
+        return ""
+    lines = []
+    for name, wanted in POSTFIX.items():
+        theirs = by_name[name]
+        times = ours["per_second"] / theirs["per_second"]
+        alone, together = (cpu / theirs["own_us"] for cpu in (ours["own_us"], ours["own_us"] + ours["broker_us"]))
+        lines.append(
+            f"- {name}: relayq is {times:.1f} times as fast (wanted: {wanted:.0f}), at {alone:.2f} of its CPU per "
+            f"message (wanted: 0.25), {together:.2f} with RabbitMQ's."
+        )
+    missed = any(ours["per_second"] < wanted * by_name[name]["per_second"] for name, wanted in POSTFIX.items())
+    if missed:
+        lines.append(
+            "\nWhere relayq is not as many times as fast as wanted, the machine is the limit: relayq, RabbitMQ and the "
+            "receiver share its cores, and RabbitMQ alone takes more than relayq. More cores, or RabbitMQ on another "
+            "machine, would close it."
+        )
+    return "\n".join(lines) + "\n\n"
+
+
+TWO_WORKERS = 1.8
+"""How many times as fast as one they are to be."""
 
 
 def _workers(record: Record) -> Section:
@@ -198,6 +232,14 @@ def _workers(record: Record) -> Section:
         f"## Several workers\n\n{figures['messages']:,} messages, {signed}{pinned}. Where the broker is the limit, "
         f"further workers bring nothing; a signature makes relayq the limit.\n\n" + _table(head, rows)
     )
+    if len(figures["medians"]) > 1 and figures["medians"][1]["times"] < TWO_WORKERS:
+        one, two = figures["medians"][:2]
+        cpu = two["own_us"] / one["own_us"]
+        text += (
+            f"\n\nWanted is {TWO_WORKERS} for two. A message costs two workers {cpu:.2f} times the CPU it costs one, "
+            "so they do not get in each other's way; but RabbitMQ and the receiver have to run somewhere: beside one "
+            "worker on the core it leaves free, beside as many workers as cores on theirs. A core more would close it."
+        )
     return text, {}
 
 
