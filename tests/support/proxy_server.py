@@ -6,19 +6,16 @@ import asyncio
 import base64
 import contextlib
 import ipaddress
-from types import TracebackType
-from typing import Self
 
+from tests.support.loopback_server import LoopbackServer
 from tests.support.ports import free_port
 from tests.support.web_server import Script
 
 
-class ProxyServer:
+class ProxyServer(LoopbackServer):
     """Tunnels to where it is told.
 
     Attributes:
-        host: Address it listens on.
-        port: Its port.
         asked: Address and port of every tunnel asked for, oldest first.
         heads: Heads of the requests of CONNECT, oldest first.
         connections: How many there have been.
@@ -42,8 +39,7 @@ class ProxyServer:
             refuses: Addresses it gives no tunnel to.
             host: Address to listen on.
         """
-        self.host = host
-        self.port = free_port(host)
+        super().__init__(host, free_port(host))
         self.asked: list[tuple[str, int]] = []
         self.heads: list[str] = []
         self.connections = 0
@@ -51,39 +47,19 @@ class ProxyServer:
         self._login = login
         self._script = script
         self._refuses = refuses
-        self._server: asyncio.Server
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, self.host, self.port)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take one request for a tunnel, and be that tunnel."""
         self.connections += 1
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                if self._script is not None:
-                    if self._scheme == "http":
-                        await reader.readuntil(b"\r\n\r\n")
-                    await self._script(writer)
-                elif self._scheme == "http":
-                    await self._serve_http(reader, writer)
-                else:
-                    await self._serve_socks(reader, writer)
-        finally:
-            writer.transport.abort()
-            self._tasks.discard(task)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            if self._script is not None:
+                if self._scheme == "http":
+                    await reader.readuntil(b"\r\n\r\n")
+                await self._script(writer)
+            elif self._scheme == "http":
+                await self._serve_http(reader, writer)
+            else:
+                await self._serve_socks(reader, writer)
 
     async def _serve_http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
-from typing import Self
+
+from tests.support.loopback_server import LoopbackServer
 
 
-class Tap:
+class Tap(LoopbackServer):
     """Listens on one port, passes everything on to another.
 
     Attributes:
@@ -16,46 +16,27 @@ class Tap:
     """
 
     def __init__(self, host: str, port: int, server_port: int) -> None:
+        super().__init__(host, port)
         self.sent: list[bytearray] = []
         self.answered: list[bytearray] = []
-        self._host = host
-        self._port = port
         self._server_port = server_port
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accepted, self._host, self._port)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def in_clear(self) -> bytes:
         """Everything clients sent, as somebody on the wire could read it."""
         return b"".join(self.sent)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on both ways."""
         sent, answered = bytearray(), bytearray()
         self.sent.append(sent)
         self.answered.append(answered)
-        behind_reader, behind = await asyncio.open_connection(self._host, self._server_port)
+        behind_reader, behind = await asyncio.open_connection(self.host, self._server_port)
         try:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(_pump(reader, behind, sent))
                 pumps.create_task(_pump(behind_reader, writer, answered))
         finally:
-            self._tasks.discard(task)
-            writer.transport.abort()
             behind.transport.abort()
 
 

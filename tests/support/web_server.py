@@ -7,9 +7,8 @@ import contextlib
 import dataclasses
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
-from typing import Self
 
+from tests.support.loopback_server import LoopbackServer
 from tests.support.ports import free_port
 
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -37,12 +36,10 @@ class Asked:
     headers: dict[str, str]
 
 
-class WebServer:
+class WebServer(LoopbackServer):
     """Pages by path.
 
     Attributes:
-        host: Address it listens on.
-        port: Its port.
         pages: What there is; a list is used up from the front, its last entry stays.
         asked: Requests, oldest first.
         busy: Requests being answered now.
@@ -50,15 +47,11 @@ class WebServer:
     """
 
     def __init__(self, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None) -> None:
-        self.host = host
-        self.port = free_port(host)
+        super().__init__(host, free_port(host), tls=tls)
         self.pages: dict[str, Page | Script | list[Page | Script]] = {}
         self.asked: list[Asked] = []
         self.busy = 0
         self.busiest = 0
-        self._tls = tls
-        self._server: asyncio.Server
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def paths(self) -> list[str]:
@@ -69,30 +62,12 @@ class WebServer:
         """Address of a page, by the server's own address or a name."""
         return f"{'http' if self._tls is None else 'https'}://{host or self.host}:{self.port}{path}"
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, self.host, self.port, ssl=self._tls)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            # Cancelled: the test is over, and asyncio would log what its callback ends with.
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                while await self._answer(reader, writer):
-                    pass
-        finally:
-            writer.transport.abort()
-            self._tasks.discard(task)
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request after the other."""
+        # Cancelled: the test is over, and asyncio would log what its callback ends with.
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while await self._answer(reader, writer):
+                pass
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

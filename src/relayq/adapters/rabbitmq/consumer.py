@@ -190,7 +190,7 @@ class ConsumerChannel(Channel):
         """Acknowledge an item with the next batch; an item that is not held any more is left to the broker."""
         if self._items.pop(item.tag, None) is None:
             return
-        has_plenty = len(self._items) > PLENTY
+        has_plenty = self.has_plenty
         if not self._finished:
             self.connection.call_before_flush(self._write_acks, gather=has_plenty)
         elif not has_plenty:
