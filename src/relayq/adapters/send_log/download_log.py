@@ -9,9 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from relayq.adapters.send_log.formats import JSON_FORMAT, TEMPLATE_SECONDS, one_line
+from relayq.adapters.send_log.formats import JSON_FORMAT, TEMPLATE_SECONDS, LineTemplate, one_line
 from relayq.adapters.send_log.writer import CLOSE_PATIENCE, LineWriter, Report
-from relayq.compose.template import Template, TemplateContext, TemplateError, compile_template
 from relayq.model.timestamp import format_timestamp
 
 
@@ -33,11 +32,10 @@ class DownloadLog:
             TemplateError: The format is no template.
         """
         self._is_json = format_text is not None and format_text.strip().lower() == JSON_FORMAT
-        self._template: Template | None = None
+        self._template: LineTemplate | None = None
         if format_text is not None and not self._is_json:
-            self._template = compile_template(format_text)
+            self._template = LineTemplate(format_text, "download-log-format", report)
         self._now = now
-        self._report: Report | None = report
         self._writer = LineWriter(path, report)
 
     def write(self, url: str) -> None:
@@ -49,14 +47,9 @@ class DownloadLog:
         if self._is_json:
             return msgspec.json.encode(fields).decode()
         if self._template is not None:
-            deadline = time.monotonic() + TEMPLATE_SECONDS
-            context = TemplateContext(dict(fields), int(str(fields["time"])), lambda: deadline - time.monotonic())
-            try:
-                return self._template.render(context)
-            except TemplateError as error:
-                if self._report is not None:
-                    self._report("warning", f"download-log-format: {error}; the usual fields stand in such lines")
-                    self._report = None
+            line = self._template.render(dict(fields), int(str(fields["time"])), time.monotonic() + TEMPLATE_SECONDS)
+            if line is not None:
+                return line
         return f"{fields['date']} {fields['time']} {fields['url']}"
 
     def close(self, patience: float = CLOSE_PATIENCE) -> None:

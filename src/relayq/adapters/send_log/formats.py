@@ -127,12 +127,41 @@ def write_json(message: Message | None, attempt: Attempt, outcome: Outcome) -> s
     return text if text.isprintable() else text.translate(_CONTROLS)
 
 
+class LineTemplate:
+    """A template for lines, whose first failure is told."""
+
+    def __init__(self, text: str, setting: str, report: Callable[[str, str], None]) -> None:
+        """Compile it.
+
+        Args:
+            text: The template.
+            setting: Where it comes from, for the report.
+            report: Told level and text when it cannot write a line, once.
+
+        Raises:
+            TemplateError: The text is no template.
+        """
+        self._template: Template = compile_template(text)
+        self._setting = setting
+        self._report: Callable[[str, str], None] | None = report
+
+    def render(self, variables: dict[str, object], now: int, deadline: float) -> str | None:
+        """The line, or ``None`` when the template fails or is not done by the deadline, a monotonic instant."""
+        context = TemplateContext(variables, now, lambda: deadline - time.monotonic())
+        try:
+            return self._template.render(context)
+        except TemplateError as error:
+            if self._report is not None:
+                self._report("warning", f"{self._setting}: {error}; the usual fields stand in such lines")
+                self._report = None
+            return None
+
+
 class TemplateLine:
     """A line as a template says, with ``$email``, ``$result``, ``$attempt``, ``$outcome``, ``$date`` and ``$time``."""
 
     def __init__(self, text: str, report: Callable[[str, str], None]) -> None:
-        self._report: Callable[[str, str], None] | None = report
-        self._template: Template = compile_template(text)
+        self._template = LineTemplate(text, "send-log-format", report)
         names = {match[1] for match in _EMAIL.finditer(text)}
         # A name with "-" is also found with "_", so both spellings are looked for.
         self._names = None if None in names else frozenset(name.replace("_", "-") for name in names if name)
@@ -149,15 +178,8 @@ class TemplateLine:
             "outcome": str(outcome),
             "email": self._email(message.members) if message is not None and self._needs_email else {},
         }
-        context = TemplateContext(variables, int(attempt.at.timestamp()), lambda: deadline - time.monotonic())
-        try:
-            line = self._template.render(context)
-        except TemplateError as error:
-            if self._report is not None:
-                self._report("warning", f"send-log-format: {error}; the usual fields stand in such lines")
-                self._report = None
-            return write_fields(message, attempt, outcome)
-        return one_line(line)
+        line = self._template.render(variables, int(attempt.at.timestamp()), deadline)
+        return write_fields(message, attempt, outcome) if line is None else one_line(line)
 
     def _email(self, members: Mapping[str, msgspec.Raw]) -> dict[str, object]:
         """The members the template names, decoded."""
